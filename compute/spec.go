@@ -1,0 +1,202 @@
+package compute
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Sentinels of Runtime's methods. Texts wrapped around them are for people.
+var (
+	// ErrInvalidSpec: a Spec or Run the caller should not have sent.
+	ErrInvalidSpec = errors.New("invalid spec")
+	// ErrBadProgram: the program itself cannot run here; the tenant must fix it.
+	ErrBadProgram = errors.New("bad program")
+	// ErrUnavailable: this machine cannot do it now; the tenant did no wrong.
+	ErrUnavailable = errors.New("runtime unavailable")
+	// ErrExists: the directory already holds a task.
+	ErrExists = errors.New("task already exists")
+	// ErrNotFound: no such task was ever started.
+	ErrNotFound = errors.New("no such task")
+)
+
+// Bounds of a Spec and a Run, checked before anything is done with them.
+const (
+	MaxArgs     = 1024    // arguments
+	MaxEnv      = 1024    // environment variables
+	MaxArgBytes = 1 << 17 // bytes of arguments and environment together
+	MaxInputs   = 256     // inputs
+	MaxName     = 128     // bytes of an Input.Name
+	MaxID       = 128     // bytes of a Run.ID
+)
+
+// Limits bound one task. Zero means the default, which EnsureDefaults fills in;
+// there is no "unlimited".
+type Limits struct {
+	MemoryBytes  uint64        // the program's own memory
+	OutputBytes  uint64        // apparent sizes of all files under /out, plus logs kept
+	OutputFiles  uint64        // files and directories under /out
+	LogBytes     uint64        // stdout and stderr together
+	TruncateLogs bool          // at LogBytes drop further logs instead of ending the task
+	Timeout      time.Duration // wall clock from Start
+}
+
+// Defaults of Limits.
+const (
+	DefaultMemoryBytes = 512 << 20
+	DefaultOutputBytes = 1 << 30
+	DefaultOutputFiles = 65536
+	DefaultLogBytes    = 16 << 20
+	DefaultTimeout     = 10 * time.Minute
+)
+
+// EnsureDefaults fills in what was left zero.
+func (l *Limits) EnsureDefaults() {
+	setDefault(&l.MemoryBytes, DefaultMemoryBytes)
+	setDefault(&l.OutputBytes, DefaultOutputBytes)
+	setDefault(&l.OutputFiles, DefaultOutputFiles)
+	setDefault(&l.LogBytes, DefaultLogBytes)
+	setDefault(&l.Timeout, DefaultTimeout)
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Validate checks a Spec's form. It touches no file: whether paths exist is for
+// Prepare to find.
+//
+// Errors: ErrInvalidSpec.
+func (s *Spec) Validate() error {
+	if err := absolute("dir", s.Dir); err != nil {
+		return err
+	}
+	if err := absolute("program", s.Program); err != nil {
+		return err
+	}
+	if len(s.Args) > MaxArgs {
+		return invalid("%d arguments, at most %d are allowed", len(s.Args), MaxArgs)
+	}
+	if err := validEnv(s.Env); err != nil {
+		return err
+	}
+	size := 0
+	for i, a := range s.Args {
+		if strings.IndexByte(a, 0) >= 0 {
+			return invalid("argument %d contains a zero byte", i+1)
+		}
+		size += len(a)
+	}
+	for _, e := range s.Env {
+		size += len(e)
+	}
+	if size > MaxArgBytes {
+		return invalid("arguments and environment are %d bytes, at most %d are allowed", size, MaxArgBytes)
+	}
+	if s.Limits.Timeout < 0 {
+		return invalid("timeout %v is negative", s.Limits.Timeout)
+	}
+	return validInputs(s.Inputs)
+}
+
+func validInputs(inputs []Input) error {
+	if len(inputs) > MaxInputs {
+		return invalid("%d inputs, at most %d are allowed", len(inputs), MaxInputs)
+	}
+	seen := make(map[string]bool, len(inputs))
+	for _, in := range inputs {
+		if !ValidName(in.Name) {
+			return invalid("input name %q: use one path element of at most %d bytes", in.Name, MaxName)
+		}
+		if seen[in.Name] {
+			return invalid("input name %q is used twice", in.Name)
+		}
+		seen[in.Name] = true
+		if err := absolute("input "+in.Name, in.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ValidName reports whether name may be an Input.Name: a single path element
+// that is the same on every system.
+func ValidName(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= MaxName &&
+		!strings.ContainsAny(name, "/\\\x00")
+}
+
+// Validate checks a Run's form against the Spec it belongs to.
+//
+// Errors: ErrInvalidSpec.
+func (r *Run) Validate(s *Spec) error {
+	if r.ID == "" || len(r.ID) > MaxID {
+		return invalid("task id must have 1 to %d bytes, has %d", MaxID, len(r.ID))
+	}
+	if err := absolute("task directory", r.Dir); err != nil {
+		return err
+	}
+	if !below(s.Dir, r.Dir) {
+		return invalid("task directory %s is not below %s", r.Dir, s.Dir)
+	}
+	if r.Stdin != "" && !below(s.Dir, r.Stdin) {
+		return invalid("stdin %s is not below %s", r.Stdin, s.Dir)
+	}
+	return validEnv(r.Env)
+}
+
+func validEnv(env []string) error {
+	if len(env) > MaxEnv {
+		return invalid("%d environment variables, at most %d are allowed", len(env), MaxEnv)
+	}
+	for _, e := range env {
+		if i := strings.IndexByte(e, '='); i <= 0 {
+			return invalid("environment entry %q is not KEY=VALUE", e)
+		}
+		if strings.IndexByte(e, 0) >= 0 {
+			return invalid("environment entry %q contains a zero byte", e)
+		}
+	}
+	return nil
+}
+
+func absolute(what, path string) error {
+	if !filepath.IsAbs(path) {
+		return invalid("%s: path %q is not absolute", what, path)
+	}
+	return nil
+}
+
+// below reports whether path lies strictly below dir, by name alone.
+func below(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != "." && filepath.IsLocal(rel)
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalidSpec, fmt.Sprintf(format, args...))
+}
+
+// MergeEnv is base with the entries of over added, later ones winning, in first
+// appearance order.
+func MergeEnv(base, over []string) []string {
+	at := make(map[string]int, len(base)+len(over))
+	merged := make([]string, 0, len(base)+len(over))
+	for _, list := range [][]string{base, over} {
+		for _, e := range list {
+			key, _, _ := strings.Cut(e, "=")
+			if i, ok := at[key]; ok {
+				merged[i] = e
+				continue
+			}
+			at[key] = len(merged)
+			merged = append(merged, e)
+		}
+	}
+	return merged
+}
