@@ -11,10 +11,10 @@ type Order struct {
 	Payer       []byte       `cbor:"3,keyasint"` // account address, 20 or 32 bytes
 	Kind        string       `cbor:"4,keyasint"` // governed service kind, e.g. "compute"
 	KindVersion uint64       `cbor:"5,keyasint"`
-	Nonce       []byte       `cbor:"6,keyasint"` // 16 random bytes: two orders never share a hash
-	JobID       []byte       `cbor:"7,keyasint"` // 16 bytes, shared by the orders of one array job
-	Quantities  []Quantity   `cbor:"8,keyasint"` // sorted by Dimension, strictly increasing, ≤ MaxQuantities
-	Constraints []Constraint `cbor:"9,keyasint"` // sorted by (Attribute, Op, Value), strictly increasing, ≤ MaxConstraints
+	Nonce       []byte       `cbor:"6,keyasint"`  // 16 random bytes: two orders never share a hash
+	JobID       []byte       `cbor:"7,keyasint"`  // 16 bytes, shared by the orders of one array job
+	Quantities  []Quantity   `cbor:"8,keyasint"`  // sorted by Dimension, strictly increasing, ≤ MaxQuantities
+	Constraints []Constraint `cbor:"9,keyasint"`  // sorted by (Attribute, Op, Value), strictly increasing, ≤ MaxConstraints
 	SpecHash    []byte       `cbor:"10,keyasint"` // SHA-256 of the manifest's bytes
 	Terms       Terms        `cbor:"11,keyasint"`
 }
@@ -37,20 +37,20 @@ type Constraint struct {
 
 // Terms are the commercial half of an order.
 type Terms struct {
-	Denom       string        `cbor:"1,keyasint"`
-	MaxRate     amount.Rate   `cbor:"2,keyasint"` // ceiling for Bid.Rate, 10⁻¹² base units per second
-	TimeoutMS   uint64        `cbor:"3,keyasint"` // the lease's longest billed time
-	MaxGraceMS  uint64        `cbor:"4,keyasint"` // ceiling for Bid.GraceMS
-	MaxUnackedMS uint64       `cbor:"5,keyasint"` // what a provider risks: it may stop when receipts lag by this
-	MinBond     amount.Amount `cbor:"6,keyasint"` // bond locked for this lease; may be zero
-	ReceiptKey  []byte        `cbor:"7,keyasint"` // ed25519 public key, fresh for this order
-	OfflineMax  amount.Amount `cbor:"8,keyasint"` // LEASE.md "Away": the sum a provider may meter alone; zero = none
-	Verify      Verify        `cbor:"9,keyasint"` // only VerifyNone is accepted today
-	Priority    uint64        `cbor:"10,keyasint"` // reserved, must be 0
-	Failover    uint64        `cbor:"11,keyasint"` // reserved: number of standbys, must be 0
-	StandbyRate amount.Rate   `cbor:"12,keyasint"` // reserved, must be 0
-	MaxPenalty  amount.Amount `cbor:"13,keyasint"` // reserved, must be 0
-	ExpiresAt   int64         `cbor:"14,keyasint"` // unix milliseconds of block time
+	Denom        string        `cbor:"1,keyasint"`
+	MaxRate      amount.Rate   `cbor:"2,keyasint"`  // ceiling for Bid.Rate, 10⁻¹² base units per second
+	TimeoutMS    uint64        `cbor:"3,keyasint"`  // the lease's longest billed time
+	MaxGraceMS   uint64        `cbor:"4,keyasint"`  // ceiling for Bid.GraceMS
+	MaxUnackedMS uint64        `cbor:"5,keyasint"`  // what a provider risks: it may stop when receipts lag by this
+	MinBond      amount.Amount `cbor:"6,keyasint"`  // bond locked for this lease; may be zero
+	ReceiptKey   []byte        `cbor:"7,keyasint"`  // ed25519 public key, fresh for this order
+	OfflineMax   amount.Amount `cbor:"8,keyasint"`  // LEASE.md "Away": the sum a provider may meter alone; zero = none
+	Verify       Verify        `cbor:"9,keyasint"`  // only VerifyNone is accepted today
+	Priority     uint64        `cbor:"10,keyasint"` // reserved, must be 0
+	Failover     uint64        `cbor:"11,keyasint"` // reserved: number of standbys, must be 0
+	StandbyRate  amount.Rate   `cbor:"12,keyasint"` // reserved, must be 0
+	MaxPenalty   amount.Amount `cbor:"13,keyasint"` // reserved, must be 0
+	ExpiresAt    int64         `cbor:"14,keyasint"` // unix milliseconds of block time
 }
 
 // Verify names how the work will be checked.
@@ -153,3 +153,23 @@ type NodeRecord struct {
 	Addresses []string `cbor:"6,keyasint"` // multiaddrs, ≤ 16, each ≤ 256 bytes
 	Region    string   `cbor:"7,keyasint"` // "" or a short name such as "eu"
 }
+
+func (Order) kind() Kind      { return KindOrder }
+func (Bid) kind() Kind        { return KindBid }
+func (Ready) kind() Kind      { return KindReady }
+func (Receipt) kind() Kind    { return KindReceipt }
+func (Claim) kind() Kind      { return KindClaim }
+func (Contest) kind() Kind    { return KindContest }
+func (Away) kind() Kind       { return KindAway }
+func (Access) kind() Kind     { return KindAccess }
+func (NodeRecord) kind() Kind { return KindNodeRecord }
+
+func (o Order) chain() string      { return o.ChainID }
+func (b Bid) chain() string        { return b.ChainID }
+func (r Ready) chain() string      { return r.ChainID }
+func (r Receipt) chain() string    { return r.ChainID }
+func (c Claim) chain() string      { return c.ChainID }
+func (c Contest) chain() string    { return c.ChainID }
+func (a Away) chain() string       { return a.ChainID }
+func (a Access) chain() string     { return a.ChainID }
+func (n NodeRecord) chain() string { return n.ChainID }
