@@ -1,0 +1,213 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	feedRing       = 64              // blocks kept in memory for followers that lag a little
+	feedStale      = 3 * time.Second // without a block for so long, ask whether events were lost
+	feedBackoffMin = 50 * time.Millisecond
+	feedBackoffMax = 2 * time.Second
+)
+
+// feed keeps one websocket subscription alive and turns it into a gap-free
+// series of blocks. Followers pull from it, so a slow one neither blocks the
+// others nor loses anything: what has left the ring is read over RPC.
+type feed struct {
+	c      *Client
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	ring   [feedRing]*Block
+	head   int64         // last height delivered
+	moved  chan struct{} // closed and replaced when head moves
+	closed bool
+}
+
+func newFeed(c *Client, head int64) *feed {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &feed{c: c, cancel: cancel, done: make(chan struct{}), head: head, moved: make(chan struct{})}
+	go f.run(ctx)
+	return f
+}
+
+func (f *feed) close() {
+	f.cancel()
+	<-f.done
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		close(f.moved)
+	}
+}
+
+func (f *feed) run(ctx context.Context) {
+	defer close(f.done)
+	backoff := feedBackoffMin
+	for ctx.Err() == nil {
+		before := f.height()
+		_ = f.session(ctx) // every cause is cured the same way: connect again, fill the gap
+		if f.height() > before {
+			backoff = feedBackoffMin
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff + rand.N(backoff/2)):
+		}
+		backoff = min(2*backoff, feedBackoffMax)
+	}
+}
+
+// session is one connection's life.
+func (f *feed) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sub, err := subscribe(ctx, f.c.rpcURL)
+	if err != nil {
+		return err
+	}
+	defer sub.close()
+	if err := f.catchUp(ctx); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-sub.failed:
+			return sub.err
+		case b := <-sub.blocks:
+			if err := f.accept(ctx, b); err != nil {
+				return err
+			}
+		case <-time.After(feedStale):
+			// A node that crashes between commit and publication never publishes that block.
+			if err := f.catchUp(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// accept delivers b after everything between the head and b.
+func (f *feed) accept(ctx context.Context, b *Block) error {
+	for h := f.height() + 1; h < b.Height; h++ {
+		missed, err := f.c.Block(ctx, h)
+		if err != nil {
+			return fmt.Errorf("fill height %d: %w", h, err)
+		}
+		f.deliver(missed)
+	}
+	if b.Height > f.height() {
+		f.deliver(b)
+	}
+	return nil
+}
+
+func (f *feed) catchUp(ctx context.Context) error {
+	top, err := f.c.committed(ctx)
+	if err != nil {
+		return err
+	}
+	for h := f.height() + 1; h <= top; h++ {
+		b, err := f.c.Block(ctx, h)
+		if err != nil {
+			return fmt.Errorf("fill height %d: %w", h, err)
+		}
+		f.deliver(b)
+	}
+	return nil
+}
+
+func (f *feed) deliver(b *Block) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ring[b.Height%feedRing] = b
+	f.head = b.Height
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+func (f *feed) height() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.head
+}
+
+// at returns the block of a height: from memory, nil if it must be read over
+// RPC, or a channel that closes once the chain has moved.
+func (f *feed) at(height int64) (b *Block, wait <-chan struct{}, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if height > f.head {
+		if f.closed {
+			return nil, nil, ErrClosed
+		}
+		return nil, f.moved, nil
+	}
+	if b := f.ring[height%feedRing]; b != nil && b.Height == height {
+		return b, nil, nil
+	}
+	return nil, nil, nil
+}
+
+// Follower reads the chain block by block, without a gap, at its own pace. It
+// belongs to one goroutine.
+type Follower struct {
+	c    *Client
+	next int64
+}
+
+// Follow starts at height from, or at the next block to be committed if from is
+// 0. A role that handled everything up to height h passes h+1.
+func (c *Client) Follow(from int64) *Follower {
+	if from <= 0 {
+		from = c.feed.height() + 1
+	}
+	return &Follower{c: c, next: from}
+}
+
+// Next returns the next block, waiting for it if need be. It waits through
+// disconnections and restarts of the node; only ctx, Close (ErrClosed) or a
+// node that has pruned the block (ErrPruned) end it.
+func (f *Follower) Next(ctx context.Context) (*Block, error) {
+	backoff := feedBackoffMin
+	for {
+		b, wait, err := f.c.feed.at(f.next)
+		switch {
+		case err != nil:
+			return nil, err
+		case wait != nil:
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-wait:
+				continue
+			}
+		case b == nil:
+			b, err = f.c.Block(ctx, f.next)
+			if errors.Is(err, ErrPruned) || ctx.Err() != nil {
+				return nil, err
+			}
+			if err != nil {
+				select {
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				case <-time.After(backoff):
+				}
+				backoff = min(2*backoff, feedBackoffMax)
+				continue
+			}
+		}
+		f.next++
+		return b, nil
+	}
+}
