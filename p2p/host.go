@@ -1,0 +1,265 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/moyai-network/moyai/p2p/limit"
+)
+
+// Config is what a host needs to know. The zero value of everything but Key is
+// usable.
+type Config struct {
+	Key Key // required; a provider's node key
+
+	// Listen are multiaddrs to listen on, QUIC and TCP. Nil means every interface
+	// on a free port of each; an empty, non-nil slice means dial only.
+	Listen []string
+	// Announce replaces what the host tells others about its own addresses, for a
+	// machine behind a port forward. Empty: what it listens on.
+	Announce []string
+
+	// ConnLow and ConnHigh are the connection manager's marks: above ConnHigh,
+	// idle connections are closed until ConnLow remain. Zero means 128 and 256.
+	ConnLow, ConnHigh int
+	// MemoryBytes bounds what libp2p may buffer for all peers together. Zero
+	// means 256 MiB.
+	MemoryBytes int64
+	// StreamRate limits new inbound streams per peer and protocol. Zero means 50
+	// per second with a burst of 200.
+	StreamRate limit.Rate
+
+	Logger *slog.Logger // nil discards
+}
+
+// EnsureDefaults fills what was left zero.
+func (c *Config) EnsureDefaults() {
+	if c.Listen == nil {
+		c.Listen = []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/udp/0/quic-v1", "/ip6/::/tcp/0"}
+	}
+	if c.ConnHigh == 0 {
+		c.ConnLow, c.ConnHigh = 128, 256
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = 256 << 20
+	}
+	if c.StreamRate == (limit.Rate{}) {
+		c.StreamRate = limit.Rate{PerSecond: 50, Burst: 200}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate reports the first field that makes no sense.
+func (c *Config) Validate() error {
+	switch {
+	case c.Key.IsZero():
+		return errors.New("host needs an identity key")
+	case c.ConnLow < 0 || c.ConnLow > c.ConnHigh:
+		return fmt.Errorf("connection marks %d and %d: the low one must not exceed the high one", c.ConnLow, c.ConnHigh)
+	case c.MemoryBytes < 16<<20:
+		return fmt.Errorf("memory limit of %d bytes is too small: at least 16 MiB", c.MemoryBytes)
+	}
+	return nil
+}
+
+// Host is a libp2p host with Moyai's protocols, limits and manners. Close it
+// when done.
+type Host struct {
+	host.Host
+
+	log     *slog.Logger
+	guard   *guard
+	streams *limit.Limiter[streamKey]
+
+	ctx    context.Context // ends at Close; handlers run under it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // handlers in flight
+}
+
+type streamKey struct {
+	peer  peer.ID
+	proto protocol.ID
+}
+
+// maxTrackedPeers bounds every per-peer table of a host.
+const maxTrackedPeers = 8192
+
+// New starts a host: it listens when New returns. Errors: a bad Config, or an
+// address that cannot be listened on.
+func New(cfg Config) (*Host, error) {
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	opts, h, err := options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if h.Host, err = libp2p.New(opts...); err != nil {
+		return nil, fmt.Errorf("start libp2p host: %w", err)
+	}
+	h.guard.disconnect = func(p peer.ID) { _ = h.Network().ClosePeer(p) }
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h, nil
+}
+
+func options(cfg Config) ([]libp2p.Option, *Host, error) {
+	priv, err := cfg.Key.libp2p()
+	if err != nil {
+		return nil, nil, err
+	}
+	limits := rcmgr.NewFixedLimiter(resourceLimits(cfg))
+	resources, err := rcmgr.NewResourceManager(limits)
+	if err != nil {
+		return nil, nil, fmt.Errorf("resource manager: %w", err)
+	}
+	conns, err := connmgr.NewConnManager(cfg.ConnLow, cfg.ConnHigh, connmgr.WithGracePeriod(20*time.Second))
+	if err != nil {
+		return nil, nil, fmt.Errorf("connection manager: %w", err)
+	}
+	h := &Host{
+		log:     cfg.Logger,
+		guard:   newGuard(time.Now),
+		streams: limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
+	}
+	opts := []libp2p.Option{
+		libp2p.Identity(priv),
+		libp2p.ResourceManager(resources),
+		libp2p.ConnectionManager(conns),
+		libp2p.ConnectionGater(h.guard),
+		libp2p.UserAgent("moyai/1"),
+		libp2p.DisableMetrics(),
+	}
+	if len(cfg.Listen) == 0 {
+		opts = append(opts, libp2p.NoListenAddrs)
+	} else {
+		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...))
+	}
+	if len(cfg.Announce) > 0 {
+		fixed, err := parseAddrs(cfg.Announce)
+		if err != nil {
+			return nil, nil, fmt.Errorf("announced address: %w", err)
+		}
+		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return fixed }))
+	}
+	return opts, h, nil
+}
+
+// resourceLimits bounds streams, connections and memory, in all and per peer, so
+// that no single stranger can take the share of the others.
+func resourceLimits(cfg Config) rcmgr.ConcreteLimitConfig {
+	scaling := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&scaling)
+	conns := 4 * cfg.ConnHigh
+	return rcmgr.PartialLimitConfig{
+		System: rcmgr.ResourceLimits{
+			Conns: rcmgr.LimitVal(conns), ConnsInbound: rcmgr.LimitVal(conns / 2), ConnsOutbound: rcmgr.LimitVal(conns),
+			Streams: 16384, StreamsInbound: 8192, StreamsOutbound: 8192,
+			Memory: rcmgr.LimitVal64(cfg.MemoryBytes),
+		},
+		PeerDefault: rcmgr.ResourceLimits{
+			Conns: 8, ConnsInbound: 8, ConnsOutbound: 8,
+			Streams: 1024, StreamsInbound: 512, StreamsOutbound: 512,
+			Memory: rcmgr.LimitVal64(cfg.MemoryBytes / 4),
+		},
+	}.Build(scaling.Scale(cfg.MemoryBytes, conns))
+}
+
+// Close ends every stream and connection and waits for the handlers.
+func (h *Host) Close() error {
+	h.cancel()
+	err := h.Host.Close()
+	h.wg.Wait()
+	return err
+}
+
+// Node is the host's public key, 32 bytes.
+func (h *Host) Node() []byte {
+	node, _ := NodeFromPeerID(h.ID()) // New made the identity from an ed25519 key
+	return node
+}
+
+// AddrStrings are the addresses others can dial, without the peer id.
+func (h *Host) AddrStrings() []string {
+	addrs := h.Addrs()
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.String()
+	}
+	return out
+}
+
+// AddrInfo is how others name and reach this host.
+func (h *Host) AddrInfo() peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
+
+// reach makes sure that there is a connection, dialling to.Addrs (and what the
+// peerstore knows) if not. It costs nothing on a warm connection.
+func (h *Host) reach(ctx context.Context, to peer.AddrInfo) error {
+	if to.ID == h.ID() {
+		return errors.New("a host cannot dial itself")
+	}
+	if h.Network().Connectedness(to.ID) == network.Connected {
+		return nil
+	}
+	if err := h.Connect(network.WithAllowLimitedConn(ctx, "moyai"), to); err != nil {
+		return fmt.Errorf("reach %s: %w", to.ID, err)
+	}
+	return nil
+}
+
+// handle installs fn as the handler of a protocol: banned and too eager peers are
+// turned away first, and Close waits for fn. fn owns the stream.
+func (h *Host) handle(id protocol.ID, fn func(ctx context.Context, s *Stream)) (remove func()) {
+	h.SetStreamHandler(id, func(raw network.Stream) {
+		h.wg.Add(1)
+		defer h.wg.Done()
+		from := raw.Conn().RemotePeer()
+		if h.ctx.Err() != nil || h.guard.banned(from) || !h.streams.Allow(streamKey{from, id}) {
+			h.log.Debug("refused stream", "protocol", string(id), "peer", from)
+			_ = raw.ResetWithError(network.StreamRateLimited)
+			return
+		}
+		fn(h.ctx, newStream(h, raw))
+	})
+	return func() { h.RemoveStreamHandler(id) }
+}
+
+// ParseAddrInfo joins a peer and its multiaddrs (without /p2p/…). Unparsable
+// addresses are an error that names the first.
+func ParseAddrInfo(id peer.ID, addrs []string) (peer.AddrInfo, error) {
+	if err := id.Validate(); err != nil {
+		return peer.AddrInfo{}, fmt.Errorf("peer id: %w", err)
+	}
+	parsed, err := parseAddrs(addrs)
+	if err != nil {
+		return peer.AddrInfo{}, err
+	}
+	return peer.AddrInfo{ID: id, Addrs: parsed}, nil
+}
+
+func parseAddrs(addrs []string) ([]ma.Multiaddr, error) {
+	out := make([]ma.Multiaddr, len(addrs))
+	for i, s := range addrs {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: %w", s, err)
+		}
+		out[i] = a
+	}
+	return out, nil
+}

@@ -1,0 +1,130 @@
+package p2p
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// FrameTimeout is how long one frame may take from its first byte to its last,
+// and how long a Send may wait for a peer that does not read. It is what a
+// slow-loris gets.
+const FrameTimeout = 10 * time.Second
+
+// Stream carries frames over one libp2p stream. Send may be called from several
+// goroutines at once; Recv from one at a time, beside them.
+type Stream struct {
+	host *Host
+	raw  network.Stream
+	in   *bufio.Reader
+
+	sendMu  sync.Mutex
+	sendBuf []byte
+}
+
+func newStream(h *Host, raw network.Stream) *Stream {
+	return &Stream{host: h, raw: raw, in: bufio.NewReaderSize(raw, 4<<10)}
+}
+
+// openStream opens a stream with exactly one protocol id (see the package
+// comment on latency), dialling to.Addrs if there is no connection yet.
+func (h *Host) openStream(ctx context.Context, to peer.AddrInfo, id protocol.ID) (*Stream, error) {
+	if err := h.reach(ctx, to); err != nil {
+		return nil, err
+	}
+	raw, err := h.NewStream(network.WithAllowLimitedConn(ctx, string(id)), to.ID, id)
+	if err != nil {
+		return nil, fmt.Errorf("open %s to %s: %w", id, to.ID, err)
+	}
+	return newStream(h, raw), nil
+}
+
+// Peer is who is at the other end, authenticated by the transport.
+func (s *Stream) Peer() peer.ID { return s.raw.Conn().RemotePeer() }
+
+// Raw is the libp2p stream below, for a protocol that turns from frames to a
+// byte stream. Reader, not Raw, is where the bytes after the last frame are.
+func (s *Stream) Raw() network.Stream { return s.raw }
+
+// Reader reads what follows the last frame received.
+func (s *Stream) Reader() *bufio.Reader { return s.in }
+
+// Send writes one frame of at most max bytes. It gives up after FrameTimeout if
+// the peer does not read; a failed or partial write resets the stream, since the
+// peer could not find the next frame.
+func (s *Stream) Send(max int, m Message) error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	frame, err := AppendFrame(s.sendBuf[:0], max, m)
+	if err != nil {
+		return err
+	}
+	s.sendBuf = frame[:0]
+	_ = s.raw.SetWriteDeadline(time.Now().Add(FrameTimeout))
+	if _, err := s.raw.Write(frame); err != nil {
+		s.Reset()
+		return fmt.Errorf("send %T to %s: %w", m, s.Peer(), err)
+	}
+	return nil
+}
+
+// Recv reads one frame of at most max bytes into m, waiting at most wait for its
+// first byte (0: as long as the stream lives) and FrameTimeout for the rest. It
+// returns io.EOF when the peer closed its side. A peer that breaks the protocol
+// is struck and the stream reset; see ReadFrame for those errors.
+func (s *Stream) Recv(max int, wait time.Duration, m Message) error {
+	body, err := s.recvBody(max, wait)
+	if err == nil {
+		err = decodeBody(body, m)
+	}
+	return s.recvErr(err)
+}
+
+func (s *Stream) recvBody(max int, wait time.Duration) ([]byte, error) {
+	var deadline time.Time
+	if wait > 0 {
+		deadline = time.Now().Add(wait)
+	}
+	_ = s.raw.SetReadDeadline(deadline)
+	if _, err := s.in.Peek(1); err != nil {
+		return nil, err
+	}
+	_ = s.raw.SetReadDeadline(time.Now().Add(FrameTimeout))
+	return readBody(s.in, max)
+}
+
+func (s *Stream) recvErr(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return io.EOF
+	case brokeProtocol(err):
+		s.host.Strike(s.Peer(), err)
+	}
+	s.Reset()
+	return fmt.Errorf("receive from %s: %w", s.Peer(), err)
+}
+
+// CloseWrite says that nothing more will be sent; receiving goes on.
+func (s *Stream) CloseWrite() error { return s.raw.CloseWrite() }
+
+// Close ends both directions after what was sent has gone out.
+func (s *Stream) Close() error { return s.raw.Close() }
+
+// Reset ends both directions at once and lets the peer see an error.
+func (s *Stream) Reset() { _ = s.raw.Reset() }
+
+// closeOn resets the stream when ctx ends, until the returned function is
+// called; it gives blocking reads and writes a context.
+func (s *Stream) closeOn(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, s.Reset)
+}
