@@ -30,9 +30,10 @@ type Client struct {
 	reg     codectypes.InterfaceRegistry
 	feed    *feed
 
-	mu       sync.Mutex
-	gasPrice uint64 // base units per 1e6 gas; 0: not known yet
-	accounts map[string]uint64
+	mu            sync.Mutex
+	gasPrice      uint64 // base units per 1e6 gas
+	gasPriceKnown bool
+	accounts      map[string]uint64 // account numbers by address
 }
 
 // Dial reaches a node's RPC endpoint ("http://host:26657"), learns its chain id
@@ -70,7 +71,7 @@ func Dial(ctx context.Context, rpcURL string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.feed = newFeed(c, head)
+	c.feed = newFeed(c, head, status.SyncInfo.LatestBlockTime)
 	return c, nil
 }
 

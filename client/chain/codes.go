@@ -13,6 +13,7 @@ var (
 	CodeMempoolFull       = Code{"sdk", 20}
 	CodeTxTooLarge        = Code{"sdk", 21}
 	CodeKeyNotFound       = Code{"sdk", 22}
+	CodeTxTimeout         = Code{"sdk", 42}
 	CodeUnknownAddress    = Code{"sdk", 9}
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,13 +28,14 @@ type feed struct {
 	mu     sync.Mutex
 	ring   [feedRing]*Block
 	head   int64         // last height delivered
+	time   time.Time     // its block time
 	moved  chan struct{} // closed and replaced when head moves
 	closed bool
 }
 
-func newFeed(c *Client, head int64) *feed {
+func newFeed(c *Client, head int64, at time.Time) *feed {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &feed{c: c, cancel: cancel, done: make(chan struct{}), head: head, moved: make(chan struct{})}
+	f := &feed{c: c, cancel: cancel, done: make(chan struct{}), head: head, time: at, moved: make(chan struct{})}
 	go f.run(ctx)
 	return f
 }
@@ -131,7 +133,7 @@ func (f *feed) deliver(b *Block) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ring[b.Height%feedRing] = b
-	f.head = b.Height
+	f.head, f.time = b.Height, b.Time
 	close(f.moved)
 	f.moved = make(chan struct{})
 }
@@ -140,6 +142,39 @@ func (f *feed) height() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.head
+}
+
+// wait returns once another block is there.
+func (f *feed) wait(ctx context.Context) error {
+	_, moved, err := f.at(f.height() + 1)
+	if err != nil || moved == nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-moved:
+		return nil
+	}
+}
+
+// txCount makes transaction timeouts unique within the process; its random
+// start keeps two processes of one account apart.
+var txCount atomic.Uint64
+
+func init() { txCount.Store(rand.Uint64()) }
+
+// expiry is the timeout of a new transaction. It counts from the chain's own
+// last block, because that is the clock it is judged by: a halted chain or a
+// wrong clock here would otherwise make it unacceptable. The timeout is also
+// the transaction's nonce, so its low bits are a counter.
+func (f *feed) expiry() time.Time {
+	f.mu.Lock()
+	at := f.time
+	f.mu.Unlock()
+	const low = 1<<20 - 1 // about a millisecond
+	ns := uint64(at.Add(txLife).UnixNano())
+	return time.Unix(0, int64(ns&^low|txCount.Add(1)&low)).UTC()
 }
 
 // at returns the block of a height: from memory, nil if it must be read over
@@ -209,5 +244,20 @@ func (f *Follower) Next(ctx context.Context) (*Block, error) {
 		}
 		f.next++
 		return b, nil
+	}
+}
+
+// pump passes blocks on until ctx or the feed ends.
+func (f *Follower) pump(ctx context.Context, to chan<- *Block) error {
+	for {
+		b, err := f.Next(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
