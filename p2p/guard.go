@@ -1,7 +1,6 @@
 package p2p
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
@@ -9,6 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/moyai-network/moyai/p2p/limit"
 )
 
 // How much bad behaviour is forgiven: maxStrikes within strikeWindow, and the
@@ -36,25 +37,28 @@ type guard struct {
 	now        func() time.Time
 	disconnect func(peer.ID)
 
-	mu     sync.Mutex
-	byPeer map[peer.ID]*list.Element
-	recent *list.List // front is the most recently struck
+	mu      sync.Mutex
+	records *limit.Table[peer.ID, *record]
 }
 
 type record struct {
-	peer        peer.ID
 	strikes     int
 	since       time.Time
 	bannedUntil time.Time
 }
 
 func newGuard(now func() time.Time) *guard {
-	return &guard{now: now, disconnect: func(peer.ID) {}, byPeer: make(map[peer.ID]*list.Element), recent: list.New()}
+	return &guard{now: now, disconnect: func(peer.ID) {}, records: limit.NewTable[peer.ID, *record](maxTrackedPeers)}
 }
 
 func (g *guard) strike(p peer.ID) (banned bool) {
 	g.mu.Lock()
-	r, now := g.record(p), g.now()
+	now := g.now()
+	r, ok := g.records.Get(p)
+	if !ok {
+		r = &record{since: now}
+		g.records.Put(p, r)
+	}
 	if now.Sub(r.since) > strikeWindow {
 		r.strikes, r.since = 0, now
 	}
@@ -74,23 +78,8 @@ func (g *guard) strike(p peer.ID) (banned bool) {
 func (g *guard) banned(p peer.ID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e, ok := g.byPeer[p]
-	return ok && g.now().Before(e.Value.(*record).bannedUntil)
-}
-
-func (g *guard) record(p peer.ID) *record {
-	if e, ok := g.byPeer[p]; ok {
-		g.recent.MoveToFront(e)
-		return e.Value.(*record)
-	}
-	if g.recent.Len() >= maxTrackedPeers {
-		oldest := g.recent.Back()
-		delete(g.byPeer, oldest.Value.(*record).peer)
-		g.recent.Remove(oldest)
-	}
-	r := &record{peer: p, since: g.now()}
-	g.byPeer[p] = g.recent.PushFront(r)
-	return r
+	r, ok := g.records.Get(p)
+	return ok && g.now().Before(r.bannedUntil)
 }
 
 // The gater's methods: only who it is matters here, addresses do not.

@@ -5,7 +5,6 @@
 package limit
 
 import (
-	"container/list"
 	"sync"
 	"time"
 )
@@ -19,16 +18,13 @@ type Rate struct {
 // Limiter is a set of token buckets, one per key, safe for concurrent use.
 type Limiter[K comparable] struct {
 	rate Rate
-	max  int
 	now  func() time.Time
 
-	mu     sync.Mutex
-	byKey  map[K]*list.Element
-	recent *list.List // front is the most recently used bucket
+	mu      sync.Mutex
+	buckets *Table[K, *bucket]
 }
 
-type bucket[K comparable] struct {
-	key    K
+type bucket struct {
 	tokens float64
 	at     time.Time
 }
@@ -39,48 +35,27 @@ func New[K comparable](rate Rate, maxKeys int, now func() time.Time) *Limiter[K]
 	if now == nil {
 		now = time.Now
 	}
-	return &Limiter[K]{
-		rate: rate, max: max(maxKeys, 1), now: now,
-		byKey: make(map[K]*list.Element), recent: list.New(),
-	}
+	return &Limiter[K]{rate: rate, now: now, buckets: NewTable[K, *bucket](maxKeys)}
 }
 
 // Allow takes one token from key's bucket and reports whether there was one.
 func (l *Limiter[K]) Allow(key K) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.bucket(key)
+	now := l.now()
+	b, ok := l.buckets.Get(key)
+	if !ok {
+		b = &bucket{tokens: float64(l.rate.Burst), at: now}
+		l.buckets.Put(key, b)
+	}
+	// A clock that steps back must not drain the bucket.
+	if passed := now.Sub(b.at); passed > 0 {
+		b.tokens = min(b.tokens+passed.Seconds()*l.rate.PerSecond, float64(l.rate.Burst))
+		b.at = now
+	}
 	if b.tokens < 1 {
 		return false
 	}
 	b.tokens--
 	return true
-}
-
-// Len is the number of keys remembered, at most maxKeys.
-func (l *Limiter[K]) Len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.recent.Len()
-}
-
-func (l *Limiter[K]) bucket(key K) *bucket[K] {
-	now := l.now()
-	if e, ok := l.byKey[key]; ok {
-		l.recent.MoveToFront(e)
-		b := e.Value.(*bucket[K])
-		if passed := now.Sub(b.at); passed > 0 {
-			b.tokens = min(b.tokens+passed.Seconds()*l.rate.PerSecond, float64(l.rate.Burst))
-			b.at = now
-		}
-		return b
-	}
-	if l.recent.Len() >= l.max {
-		oldest := l.recent.Back()
-		delete(l.byKey, oldest.Value.(*bucket[K]).key)
-		l.recent.Remove(oldest)
-	}
-	b := &bucket[K]{key: key, tokens: float64(l.rate.Burst), at: now}
-	l.byKey[key] = l.recent.PushFront(b)
-	return b
 }
