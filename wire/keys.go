@@ -98,20 +98,33 @@ func AccountAddress(alg uint64, publicKey []byte) ([]byte, error) {
 // ZIP-215 gives one answer for any signature, however crafted.
 var zip215 = &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
 
-// expandedKeys is how many node and receipt keys stay decompressed, at about
-// 1.5 KiB each. Providers sign again and again with one node key, and receipts
-// again and again with one receipt key, and a hit saves a third of a
-// verification. Answers do not depend on it.
+// expandedKeys is how many node keys stay decompressed, at about 1.5 KiB each.
+// A node signs bid, ready and receipts of lease after lease with one key, and a
+// hit saves a sixth of a verification. A receipt key is new with every order,
+// so keeping it would only cost. Answers do not depend on the cache.
 const expandedKeys = 4096
 
-var ed25519Verifier = cache.NewVerifier(cache.NewLRUCache(expandedKeys))
+var nodeKeys = cache.NewVerifier(cache.NewLRUCache(expandedKeys))
 
-// verify checks s over digest; the caller has checked its form.
-func (s Signature) verify(digest []byte) bool {
-	switch s.Alg {
-	case AlgEd25519:
-		return ed25519Verifier.VerifyWithOptions(s.PublicKey, digest, s.Sig, zip215)
-	case AlgSecp256k1:
+// byNode reports whether objects of this kind are signed by node keys alone.
+func (k Kind) byNode() bool {
+	switch k {
+	case KindBid, KindReady, KindClaim, KindNodeRecord:
+		return true
+	default:
+		return false
+	}
+}
+
+// verify checks s over digest; the caller has checked its form. recurring says
+// that the key will be met again.
+func (s Signature) verify(digest []byte, recurring bool) bool {
+	switch {
+	case s.Alg == AlgEd25519 && recurring:
+		return nodeKeys.VerifyWithOptions(s.PublicKey, digest, s.Sig, zip215)
+	case s.Alg == AlgEd25519:
+		return ed25519.VerifyWithOptions(s.PublicKey, digest, s.Sig, zip215)
+	case s.Alg == AlgSecp256k1:
 		return verifySecp256k1(s.PublicKey, digest, s.Sig)
 	default:
 		return false
@@ -136,16 +149,17 @@ func verifySecp256k1(publicKey, digest, sig []byte) bool {
 	return ecdsa.NewSignature(&r, &s).Verify(h[:], key)
 }
 
-// VerifyBy verifies the ed25519 signature of publicKey, and refuses any other
-// signature beside it only for kinds that carry one. Errors wrap ErrWrongKey, if
-// that key has not signed, or ErrBadSignature.
+// VerifyBy verifies the ed25519 signature of publicKey: the node's on a bid,
+// ready or claim, the receipt key's on a contest, away or access. Errors wrap
+// ErrWrongKey, if that key has not signed, or ErrBadSignature. Receipts, which
+// carry two signatures, are for VerifyReceipt.
 func (s Signed[T]) VerifyBy(publicKey []byte) error {
 	k := s.Value.kind()
 	for _, sig := range s.Sigs {
 		if sig.Alg != AlgEd25519 || !bytes.Equal(sig.PublicKey, publicKey) {
 			continue
 		}
-		if !sig.verify(s.Digest[:]) {
+		if !sig.verify(s.Digest[:], k.byNode()) {
 			return fmt.Errorf("%s: %w", k, ErrBadSignature)
 		}
 		return nil
@@ -168,7 +182,7 @@ func VerifyOrder(s Signed[Order]) error {
 	if !bytes.Equal(addr, s.Value.Payer) {
 		return fmt.Errorf("order: %w: signed by account %x, the payer is %x", ErrWrongKey, addr, s.Value.Payer)
 	}
-	if !sig.verify(s.Digest[:]) {
+	if !sig.verify(s.Digest[:], false) {
 		return fmt.Errorf("order: %w", ErrBadSignature)
 	}
 	return nil
@@ -190,7 +204,7 @@ func VerifyReceipt(s Signed[Receipt], node, receiptKey []byte) (nodeSigned, keyS
 		if sig.Alg != AlgEd25519 || !byNode && !byKey {
 			return false, false, fmt.Errorf("receipt: %w: %x is neither the node nor the receipt key", ErrWrongKey, sig.PublicKey)
 		}
-		if !sig.verify(s.Digest[:]) {
+		if !sig.verify(s.Digest[:], byNode) {
 			return false, false, fmt.Errorf("receipt: %w by %x", ErrBadSignature, sig.PublicKey)
 		}
 		nodeSigned = nodeSigned || byNode

@@ -289,7 +289,7 @@ func quantities(field string, qs []Quantity, least uint64) error {
 			return err
 		}
 		if q.Amount < least {
-			return invalid("%s ask for %d of %q where %d is the least", field, q.Amount, q.Dimension, least)
+			return invalid("%s hold %d of %q where %d is the least", field, q.Amount, q.Dimension, least)
 		}
 		if i > 0 && qs[i-1].Dimension >= q.Dimension {
 			return invalid("%s are not sorted and unique: %q before %q", field, qs[i-1].Dimension, q.Dimension)
@@ -330,12 +330,12 @@ func (c Constraint) validate() error {
 	if err := identifier("attribute", c.Attribute); err != nil {
 		return err
 	}
-	if err := between("value of "+c.Attribute, len(c.Value), 1, MaxValue); err != nil {
+	if err := between("length of a constraint's value", len(c.Value), 1, MaxValue); err != nil {
 		return err
 	}
 	switch c.Op {
 	case OpEqual, OpNotEqual:
-		return printable("value of "+c.Attribute, c.Value)
+		return printable("value of a constraint", c.Value)
 	case OpAtLeast, OpAtMost:
 		n, err := strconv.ParseUint(c.Value, 10, 64)
 		if err != nil || strconv.FormatUint(n, 10) != c.Value {

@@ -10,7 +10,6 @@
 package manifest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -301,11 +300,4 @@ func validateText(field, s string, most int) error {
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
-}
-
-// Equal reports whether two manifests are the same program.
-func (m Manifest) Equal(o Manifest) bool {
-	a, errA := canonical.Marshal(&m)
-	b, errB := canonical.Marshal(&o)
-	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
