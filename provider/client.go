@@ -1,0 +1,90 @@
+package provider
+
+import (
+	"context"
+
+	"github.com/moyai-network/moyai/mechanism/amount"
+)
+
+// Control speaks to a running daemon over its socket, on the same machine and as
+// the same user only.
+type Control struct{ path string }
+
+// Dial names the daemon of a home. It does not connect yet.
+func Dial(home string) *Control { return &Control{SocketPath(home)} }
+
+// Status is what "moyai provide status" shows.
+type Status struct {
+	Moniker   string        `json:"moniker"`
+	Operator  string        `json:"operator"` // bech32
+	Node      string        `json:"node"`     // hex
+	ChainID   string        `json:"chain_id"`
+	Height    int64         `json:"height"`    // last block handled
+	ChainSeen int64         `json:"chain_ms"`  // its block time, unix ms
+	Bidding   bool          `json:"bidding"`   // false: see Alerts
+	Addresses []string      `json:"addresses"` // multiaddrs
+	Capacity  []Use         `json:"capacity"`
+	Slots     int           `json:"slots"` // in use, by bids or leases
+	Leases    []LeaseStatus `json:"leases"`
+	Totals    []Earned      `json:"totals"`
+	Alerts    []Alert       `json:"alerts"`
+}
+
+// Use is one dimension of the capacity.
+type Use struct {
+	Dimension string `json:"dimension"`
+	Total     uint64 `json:"total"`
+	Free      uint64 `json:"free"`
+}
+
+// LeaseStatus is one lease: the live ones first, then the last that ended.
+type LeaseStatus struct {
+	ID        string `json:"id"` // hex
+	Work      string `json:"work"`
+	Chain     string `json:"chain"`
+	Payer     string `json:"payer"` // bech32
+	Rate      string `json:"rate"`  // 10⁻¹² base units per second
+	Denom     string `json:"denom"`
+	ElapsedMS uint64 `json:"elapsed_ms"`
+	AckedMS   uint64 `json:"acked_ms"`
+	Tasks     uint64 `json:"tasks"`
+	Reason    string `json:"reason,omitempty"`
+	Text      string `json:"text,omitempty"`
+	// Earned is what was paid, or what the counter would bring now (before the
+	// network's take) while the lease is not closed.
+	Earned amount.Amount `json:"earned"`
+	Paid   bool          `json:"paid"`
+}
+
+// Earned are the sums over every closed lease of this home, in base units.
+type Earned struct {
+	Denom    string        `json:"denom"`
+	Leases   uint64        `json:"leases"`
+	BilledMS uint64        `json:"billed_ms"`
+	Provider amount.Amount `json:"provider"`
+}
+
+// Alert is something the operator should act on. It stays until dismissed or
+// until its cause is gone.
+type Alert struct {
+	ID       string `json:"id"`
+	Severity string `json:"severity"` // "info" | "warning" | "error"
+	Text     string `json:"text"`
+	SinceMS  int64  `json:"since_ms"`
+	Count    uint64 `json:"count"`
+}
+
+// Status asks for everything. ErrNotRunning if there is no daemon.
+func (c *Control) Status(ctx context.Context) (*Status, error) { return nil, ErrNotRunning }
+
+// Dismiss removes an alert.
+func (c *Control) Dismiss(ctx context.Context, id string) error { return ErrNotRunning }
+
+// Pause stops bidding; leases go on. Resume takes it back.
+func (c *Control) Pause(ctx context.Context) error { return ErrNotRunning }
+
+// Resume bids again.
+func (c *Control) Resume(ctx context.Context) error { return ErrNotRunning }
+
+// Stop ends the work of one lease early (reason: provider stopped).
+func (c *Control) Stop(ctx context.Context, leaseID string) error { return ErrNotRunning }
