@@ -84,7 +84,9 @@ func (c *Client) Lease(ctx context.Context, id string) (*LeaseReport, error) {
 func (c *Client) Account(ctx context.Context) (*Account, error) { return nil, errors.ErrUnsupported }
 
 // Providers lists registered operators with their live machines.
-func (c *Client) Providers(ctx context.Context) ([]Provider, error) { return nil, errors.ErrUnsupported }
+func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
+	return nil, errors.ErrUnsupported
+}
 
 // Handle is a job this process attends to.
 type Handle struct{}
