@@ -1,0 +1,10 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// addVerbs lists every verb with the group it is shown in.
+func (a *app) addVerbs(add func(group string, cmds ...*cobra.Command)) {
+	add("tenant", a.quoteCommand(), a.runCommand(), a.psCommand(), a.logsCommand(), a.waitCommand(), a.stopCommand(),
+		a.leaseCommand(), a.accountCommand(), a.providersCommand())
+	add("other", a.keysCommand(), a.versionCommand(), a.completionCommand())
+}
