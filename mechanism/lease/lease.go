@@ -56,9 +56,10 @@
 // acknowledgement.
 //
 // If the payer's side closed below a counter that its own receipt key had
-// signed, the difference is paid and as much again is burned from the hold.
-// Counters acknowledged in advance do not count for this: a tenant that was
-// away cannot know them.
+// signed, the difference is paid and as much again is burned from the hold,
+// however the higher counter came to be shown. Counters acknowledged in advance
+// do not count for this: a tenant that was away cannot know them. A tenant that
+// closes one-sidedly therefore stops countersigning first.
 //
 // Gross is floor(rate × billed time), split once by escrow.TakeParams. What is
 // left of the hold goes back to the payer. The bounty goes to the sender of the

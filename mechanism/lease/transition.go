@@ -114,11 +114,16 @@ func (l Lease) claim(p Params, s Claim, now uint64) (Lease, error) {
 		return l, fmt.Errorf("claim of %d ms after one of %d: %w", s.ElapsedMS, l.ClaimMS, ErrAlreadyClaimed)
 	case !l.Started:
 		return l, fmt.Errorf("claim of %d ms: %w", s.ElapsedMS, ErrNotStarted)
-	case s.ElapsedMS <= l.AckedMS:
-		return l, fmt.Errorf("claim of %d ms, acknowledged are %d: %w", s.ElapsedMS, l.AckedMS, ErrNothingToClaim)
+	}
+	// The meter caps a claim as it does every counter, but as of now: the
+	// window leaves no time to come back later.
+	counted := min(s.ElapsedMS, l.MeterBoundMS(p, now))
+	if counted <= l.AckedMS {
+		return l, fmt.Errorf("claim of %d ms, acknowledged are %d, %d can have passed: %w",
+			s.ElapsedMS, l.AckedMS, l.MeterBoundMS(p, now), ErrNothingToClaim)
 	}
 	l.Claimed = true
-	l.ClaimMS = min(s.ElapsedMS, l.MeterBoundMS(p, now))
+	l.ClaimMS = counted
 	l.BountyTo = s.Sender
 	return l, nil
 }
