@@ -1,0 +1,221 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/moyai-network/moyai/wire/canonical"
+)
+
+func cid(codec, fill byte) []byte {
+	return append([]byte{0x01, codec, 0x12, 0x20}, bytes.Repeat([]byte{fill}, 32)...)
+}
+
+func sample() Manifest {
+	return Manifest{
+		Version:     Version1,
+		Runtime:     RuntimeWasm,
+		Module:      cid(0x70, 1),
+		ModuleBytes: 2_800_000,
+		Args:        []string{"--flag", "/in/data", ""},
+		Env:         []Var{{Key: "A", Value: "1"}, {Key: "LANG", Value: "日本語 =x"}},
+		Inputs: []Input{
+			{Name: ".config", CID: cid(0x55, 2), Bytes: 0},
+			{Name: "data", CID: cid(0x70, 3), Bytes: 200 << 20},
+		},
+		MemoryBytes:    512 << 20,
+		OutputBytesMax: 1 << 30,
+		LogBytesMax:    16 << 20,
+		TaskTimeoutMS:  600_000,
+		Array:          true,
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	b, err := Encode(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Encode(m)
+	if err != nil || !bytes.Equal(again, b) {
+		t.Errorf("encoded again %x (%v), want %x", again, err, b)
+	}
+	if got := m.InputBytes(); got != 200<<20 {
+		t.Errorf("inputs of %d bytes", got)
+	}
+	if got := strings.Join(m.Environ(), "|"); got != "A=1|LANG=日本語 =x" {
+		t.Errorf("environment %q", got)
+	}
+}
+
+// TestGolden pins the bytes that spec hashes depend on. UPDATE=1 writes the
+// file anew; a change here changes the protocol.
+func TestGolden(t *testing.T) {
+	const path = "../../docs/spec/vectors/manifest.hex"
+	b, err := Encode(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := SpecHash(b)
+	got := hex.EncodeToString(b) + "\n" + hex.EncodeToString(hash[:]) + "\n"
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("manifest and spec hash\n%swant\n%s", got, want)
+	}
+}
+
+func TestSort(t *testing.T) {
+	m := sample()
+	m.Env[0], m.Env[1] = m.Env[1], m.Env[0]
+	m.Inputs[0], m.Inputs[1] = m.Inputs[1], m.Inputs[0]
+	if err := m.Validate(); !errors.Is(err, ErrInvalid) {
+		t.Errorf("unsorted: %v", err)
+	}
+	m.Sort()
+	if err := m.Validate(); err != nil {
+		t.Errorf("sorted: %v", err)
+	}
+}
+
+var refused = []struct {
+	why    string
+	change func(*Manifest)
+}{
+	{"version 2", func(m *Manifest) { m.Version = 2 }},
+	{"no runtime", func(m *Manifest) { m.Runtime = "" }},
+	{"runtime with a slash", func(m *Manifest) { m.Runtime = "../wasm" }},
+	{"runtime beginning with a digit", func(m *Manifest) { m.Runtime = "9wasm" }},
+	{"runtime of 33 bytes", func(m *Manifest) { m.Runtime = strings.Repeat("w", 33) }},
+	{"no module", func(m *Manifest) { m.Module = nil }},
+	{"module cid of version 0", func(m *Manifest) { m.Module = m.Module[2:] }},
+	{"module cid with another codec", func(m *Manifest) { m.Module = cid(0x71, 1) }},
+	{"module cid with an identity hash", func(m *Manifest) { m.Module[2] = 0 }},
+	{"module of no bytes", func(m *Manifest) { m.ModuleBytes = 0 }},
+	{"module of 2^50+1 bytes", func(m *Manifest) { m.ModuleBytes = MaxContent + 1 }},
+	{"257 arguments", func(m *Manifest) { m.Args = make([]string, 257) }},
+	{"an argument of 8 KiB and a byte", func(m *Manifest) { m.Args = []string{strings.Repeat("a", MaxArg+1)} }},
+	{"an argument with a zero byte", func(m *Manifest) { m.Args = []string{"a\x00b"} }},
+	{"an argument that is not utf-8", func(m *Manifest) { m.Args = []string{"\xff"} }},
+	{"too much in all", func(m *Manifest) {
+		m.Args = nil
+		for range 4 {
+			m.Args = append(m.Args, strings.Repeat("a", MaxArg))
+		}
+	}},
+	{"257 variables", func(m *Manifest) { m.Env = make([]Var, 257) }},
+	{"variable without a name", func(m *Manifest) { m.Env = []Var{{}} }},
+	{"variable with '=' in its name", func(m *Manifest) { m.Env = []Var{{Key: "A=B"}} }},
+	{"variable beginning with a digit", func(m *Manifest) { m.Env = []Var{{Key: "1A"}} }},
+	{"variable name of 129 bytes", func(m *Manifest) { m.Env = []Var{{Key: strings.Repeat("A", 129)}} }},
+	{"variable of the network", func(m *Manifest) { m.Env = []Var{{Key: "MOYAI_INDEX", Value: "0"}} }},
+	{"variable with a zero byte", func(m *Manifest) { m.Env = []Var{{Key: "A", Value: "\x00"}} }},
+	{"variable of 8 KiB and a byte", func(m *Manifest) { m.Env = []Var{{Key: "A", Value: strings.Repeat("v", MaxEnvValue+1)}} }},
+	{"a variable twice", func(m *Manifest) { m.Env[1].Key = "A" }},
+	{"129 inputs", func(m *Manifest) { m.Inputs = make([]Input, 129) }},
+	{"input without a name", func(m *Manifest) { m.Inputs[0].Name = "" }},
+	{"input named .", func(m *Manifest) { m.Inputs[0].Name = "." }},
+	{"input named ..", func(m *Manifest) { m.Inputs[0].Name = ".." }},
+	{"input named ...", func(m *Manifest) { m.Inputs[0].Name = "..." }},
+	{"input with a slash", func(m *Manifest) { m.Inputs[1].Name = "data/../../etc" }},
+	{"input with a backslash", func(m *Manifest) { m.Inputs[1].Name = `data\x` }},
+	{"input with a zero byte", func(m *Manifest) { m.Inputs[1].Name = "data\x00" }},
+	{"input with a line break", func(m *Manifest) { m.Inputs[1].Name = "data\n" }},
+	{"input with a mark that turns text around", func(m *Manifest) { m.Inputs[1].Name = "data\u202e" }},
+	{"input name that is not utf-8", func(m *Manifest) { m.Inputs[1].Name = "data\xff" }},
+	{"input name of 129 bytes", func(m *Manifest) { m.Inputs[1].Name = strings.Repeat("d", 129) }},
+	{"an input twice", func(m *Manifest) { m.Inputs[1].Name = ".config" }},
+	{"input without a cid", func(m *Manifest) { m.Inputs[0].CID = nil }},
+	{"input of 2^50+1 bytes", func(m *Manifest) { m.Inputs[0].Bytes = MaxContent + 1 }},
+	{"no memory", func(m *Manifest) { m.MemoryBytes = 0 }},
+	{"too much memory", func(m *Manifest) { m.MemoryBytes = MaxMemory + 1 }},
+	{"no output", func(m *Manifest) { m.OutputBytesMax = 0 }},
+	{"too much output", func(m *Manifest) { m.OutputBytesMax = 1<<64 - 1 }},
+	{"no logs", func(m *Manifest) { m.LogBytesMax = 0 }},
+	{"no time", func(m *Manifest) { m.TaskTimeoutMS = 0 }},
+	{"more than a year", func(m *Manifest) { m.TaskTimeoutMS = MaxTimeoutMS + 1 }},
+}
+
+func TestRefused(t *testing.T) {
+	for _, c := range refused {
+		t.Run(c.why, func(t *testing.T) {
+			m := sample()
+			c.change(&m)
+			if _, err := Encode(m); !errors.Is(err, ErrInvalid) {
+				t.Errorf("encode: %v", err)
+			}
+			b, err := canonical.Marshal(&m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Decode(b); err == nil {
+				t.Error("decoded")
+			}
+		})
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	if _, err := Decode(make([]byte, MaxBytes+1)); !errors.Is(err, canonical.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+	// The most of everything fits: no valid manifest is refused for its size.
+	m := sample()
+	m.Args, m.Env, m.Inputs = make([]string, MaxArgs), nil, nil
+	m.Args[0], m.Args[1], m.Args[2] = strings.Repeat("a", MaxArg), strings.Repeat("a", MaxArg), strings.Repeat("a", MaxArg)
+	for i := range MaxEnv {
+		m.Env = append(m.Env, Var{Key: string([]byte{'A' + byte(i/16), 'A' + byte(i%16)}), Value: "123456789012345678901234567"})
+	}
+	for i := range MaxInputs {
+		name := string([]byte{'a' + byte(i/16), 'a' + byte(i%16)}) + strings.Repeat("n", MaxInputName-2)
+		m.Inputs = append(m.Inputs, Input{Name: name, CID: cid(0x55, byte(i)), Bytes: MaxContent})
+	}
+	b, err := Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("largest manifest: %d of %d bytes", len(b), MaxBytes)
+}
+
+func FuzzDecode(f *testing.F) {
+	good, err := Encode(sample())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:len(good)-1])
+	f.Add(append(bytes.Clone(good), 0))
+	f.Add([]byte{0xa0})
+	for _, c := range refused {
+		m := sample()
+		c.change(&m)
+		if b, err := canonical.Marshal(&m); err == nil && len(b) < 4096 {
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := Encode(m)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x was accepted, its own form is %x (%v)", b, again, err)
+		}
+	})
+}
