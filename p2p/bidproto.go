@@ -84,7 +84,7 @@ type OfferedBid struct{ s *Stream }
 // order, dialling it if there is no connection yet. It returns as soon as the
 // offer is on its way.
 func (h *Host) OfferBid(ctx context.Context, tenant peer.AddrInfo, offer BidOffer) (*OfferedBid, error) {
-	s, err := h.openStream(ctx, tenant, BidProtocol)
+	s, err := h.OpenStream(ctx, tenant, BidProtocol)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ type ReceivedBid struct {
 // fn owns the bid and must Close it, then or later; ctx ends with the host.
 // remove uninstalls the handler.
 func (h *Host) HandleBids(fn func(ctx context.Context, b *ReceivedBid)) (remove func()) {
-	return h.handle(BidProtocol, func(ctx context.Context, s *Stream) {
+	return h.Handle(BidProtocol, func(ctx context.Context, s *Stream) {
 		b := &ReceivedBid{s: s}
 		if err := s.Recv(maxBidOffer, FrameTimeout, &b.Offer); err != nil {
 			s.Reset()

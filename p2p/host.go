@@ -222,9 +222,9 @@ func (h *Host) reach(ctx context.Context, to peer.AddrInfo) error {
 	return nil
 }
 
-// handle installs fn as the handler of a protocol: banned and too eager peers are
+// Handle installs fn as the handler of a protocol: banned and too eager peers are
 // turned away first, and Close waits for fn. fn owns the stream.
-func (h *Host) handle(id protocol.ID, fn func(ctx context.Context, s *Stream)) (remove func()) {
+func (h *Host) Handle(id protocol.ID, fn func(ctx context.Context, s *Stream)) (remove func()) {
 	h.SetStreamHandler(id, func(raw network.Stream) {
 		h.wg.Add(1)
 		defer h.wg.Done()

@@ -17,7 +17,7 @@ type LeaseStream struct {
 // OpenLeaseStream attaches to a lease as the tenant and sends hello. It does not
 // wait for an answer: the first Recv tells whether the provider accepted.
 func (h *Host) OpenLeaseStream(ctx context.Context, provider peer.AddrInfo, hello Hello) (*LeaseStream, error) {
-	s, err := h.openStream(ctx, provider, LeaseProtocol)
+	s, err := h.OpenStream(ctx, provider, LeaseProtocol)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (h *Host) OpenLeaseStream(ctx context.Context, provider peer.AddrInfo, hell
 // goroutine, with its first message. fn verifies hello.Access, owns the stream
 // and must Close it; ctx ends with the host.
 func (h *Host) HandleLeaseStreams(fn func(ctx context.Context, l *LeaseStream, hello Hello)) (remove func()) {
-	return h.handle(LeaseProtocol, func(ctx context.Context, s *Stream) {
+	return h.Handle(LeaseProtocol, func(ctx context.Context, s *Stream) {
 		l := &LeaseStream{s: s, fromTenant: true}
 		first, err := l.recv(true)
 		if err != nil {

@@ -74,7 +74,7 @@ func (q *QuoteReply) Validate() error {
 
 // Quote asks one provider. A *RefusedError means that it would not answer.
 func (h *Host) Quote(ctx context.Context, provider peer.AddrInfo, req QuoteRequest) (QuoteReply, error) {
-	s, err := h.openStream(ctx, provider, QuoteProtocol)
+	s, err := h.OpenStream(ctx, provider, QuoteProtocol)
 	if err != nil {
 		return QuoteReply{}, err
 	}
@@ -95,7 +95,7 @@ func (h *Host) Quote(ctx context.Context, provider peer.AddrInfo, req QuoteReque
 // the stream.
 func (h *Host) HandleQuotes(fn func(ctx context.Context, from peer.ID, req QuoteRequest) (QuoteReply, error)) (remove func()) {
 	rate := limit.New[peer.ID](QuoteRate, maxTrackedPeers, nil)
-	return h.handle(QuoteProtocol, func(ctx context.Context, s *Stream) {
+	return h.Handle(QuoteProtocol, func(ctx context.Context, s *Stream) {
 		defer func() { _ = s.Close() }()
 		var req QuoteRequest
 		if err := s.Recv(maxQuote, FrameTimeout, &req); err != nil {

@@ -34,9 +34,9 @@ func newStream(h *Host, raw network.Stream) *Stream {
 	return &Stream{host: h, raw: raw, in: bufio.NewReaderSize(raw, 4<<10)}
 }
 
-// openStream opens a stream with exactly one protocol id (see the package
+// OpenStream opens a stream with exactly one protocol id (see the package
 // comment on latency), dialling to.Addrs if there is no connection yet.
-func (h *Host) openStream(ctx context.Context, to peer.AddrInfo, id protocol.ID) (*Stream, error) {
+func (h *Host) OpenStream(ctx context.Context, to peer.AddrInfo, id protocol.ID) (*Stream, error) {
 	if err := h.reach(ctx, to); err != nil {
 		return nil, err
 	}
