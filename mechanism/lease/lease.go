@@ -48,8 +48,8 @@
 //
 // The billed time is the final receipt's counter, or without one the highest
 // acknowledged counter plus the claimed tail, if the provider claimed one in
-// time. The claim counts up to acknowledged + max_unacked and up to the hold's
-// time. A contest grants a counter at or above the acknowledged one; the
+// time. The claim counts up to acknowledged + max_unacked, the hold's time and
+// what the meter allowed when it was made. A contest grants a counter at or above the acknowledged one; the
 // money between it and the claim first pays the contester one floor fee (the
 // bounty's amount, at par in the lease's denomination), and the rest is
 // burned, never refunded: otherwise a tenant would gain by withholding its last
