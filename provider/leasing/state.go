@@ -190,7 +190,7 @@ type Settlement struct {
 }
 
 // MaxQueue bounds how many indices a tenant may deal ahead of the running one.
-const MaxQueue = 16
+const MaxQueue = 1024
 
 // Sentinel errors of Step. A refused event changes nothing.
 var (
@@ -208,6 +208,23 @@ var (
 // about an unanswered bid that must survive.
 func New(t Terms) (State, Effects) {
 	return State{Work: WorkOffered, Chain: ChainNone, Terms: t}, Effects{Actions: []Action{SendBid{}}}
+}
+
+// ownWord is the counter up to which no countersignature at all is needed.
+func (s State) ownWord() uint64 { return max(s.AwayMS, s.Terms.OfflineMS) }
+
+// Evidence is the receipt that proves most: the highest countersigned one, or,
+// where an Away or the offline allowance reaches higher, one of the node alone
+// (then Bytes is empty, for the caller to sign). False if nothing proves a start.
+func (s State) Evidence() (Signed, bool) {
+	own := min(s.ElapsedMS, s.ownWord())
+	if s.Started && s.ownWord() > 0 && (s.Acked == nil || own > s.Acked.ElapsedMS) {
+		return Signed{Receipt: Receipt{Sequence: max(s.Sequence, 1), ElapsedMS: own, Tasks: s.Tasks}}, true
+	}
+	if s.Acked == nil {
+		return Signed{}, false
+	}
+	return *s.Acked, true
 }
 
 // Covered is the counter up to which the provider's own word is enough:

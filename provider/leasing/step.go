@@ -26,6 +26,10 @@ func Step(s State, e Event) (State, Effects, error) {
 type machine struct {
 	s  State
 	fx Effects
+
+	// The chain's meter clock, if this event brought news of the window.
+	seen     bool
+	meterNow uint64
 }
 
 func (m *machine) take(e Event) error {
@@ -130,7 +134,7 @@ func (m *machine) prepared(e Prepared) {
 	m.s.StartBy = e.Now + int64(m.s.Terms.GraceMS)
 	m.s.Proposed = &Receipt{}
 	m.save()
-	if m.ownWord() > 0 {
+	if m.s.ownWord() > 0 {
 		// An Away, or the offline allowance, is the countersignature.
 		m.begin()
 		return
@@ -139,9 +143,15 @@ func (m *machine) prepared(e Prepared) {
 }
 
 func (m *machine) prepareFailed(e PrepareFailed) {
-	if m.s.Work == WorkPreparing {
-		m.end(e.Reason, e.Text, e.Now)
+	if m.s.Work != WorkPreparing {
+		return
 	}
+	if !m.s.Terms.Array {
+		// The tenant waits for task 0; this is how it ended.
+		m.fx.Finished = &Finished{0, Outcome{ExitCode: -1, Reason: "not-prepared", Text: e.Text, Lease: e.Reason}}
+		m.do(SendTaskDone{0})
+	}
+	m.end(e.Reason, e.Text, e.Now)
 }
 
 // begin starts the meter and the work.
@@ -412,9 +422,7 @@ func (m *machine) end(reason lease.Reason, text string, now int64) {
 		Final: true, Reason: reason, Outputs: slices.Clone(m.s.Outputs),
 	}
 	m.s.AckBy = now + int64(m.s.Terms.AckWaitMS)
-	// What never started has no receipt a tenant could countersign (the first one
-	// is the start), so there is nothing to wait for.
-	m.s.Alone = !m.s.Started
+	m.s.Alone = !m.s.Started && reason == lease.ReasonTenantVanished // waited for long enough already
 	m.save()
 	if metered {
 		m.do(StopClock{})
@@ -425,16 +433,23 @@ func (m *machine) end(reason lease.Reason, text string, now int64) {
 		m.closing()
 	case ChainSettling:
 		m.proposeFinal()
-		m.show(0)
+		switch {
+		case m.seen:
+			m.show(m.meterNow)
+		case m.finalReady():
+			m.submitFinal()
+		}
 	case ChainClosed:
 		m.do(SendEnd{})
 	}
 }
 
 // proposeFinal asks for the last countersignature, and for the first one too if
-// the work began under an Away or the offline allowance.
+// there is none: the work began under an Away or the offline allowance, or it
+// never began, in which case both count nothing and the hold goes back at once
+// instead of after the window.
 func (m *machine) proposeFinal() {
-	if !m.s.Started || m.s.Final == nil || m.s.Acked != nil && m.s.Acked.Final {
+	if m.s.Final == nil || m.s.Alone && !m.s.Started || m.s.Acked != nil && m.s.Acked.Final {
 		return
 	}
 	if m.s.Acked == nil {
@@ -463,16 +478,13 @@ func (m *machine) closeAlone() {
 
 func (m *machine) submitFinal() { m.do(Submit{MoveFinal}) }
 
-// ownWord is the counter up to which no countersignature at all is needed.
-func (m *machine) ownWord() uint64 { return max(m.s.AwayMS, m.s.Terms.OfflineMS) }
-
 // finalReady reports whether the chain should accept the final receipt as it is.
 func (m *machine) finalReady() bool {
 	s := &m.s
 	if s.Final == nil || slices.Contains(s.Refused, MoveFinal) {
 		return false
 	}
-	return s.Acked != nil && s.Acked.Final || m.ownWord() > 0 && s.Final.ElapsedMS <= m.ownWord()
+	return s.Acked != nil && s.Acked.Final || m.s.ownWord() > 0 && s.Final.ElapsedMS <= m.s.ownWord()
 }
 
 // settling reacts to the window: whatever is better than what the chain holds is
@@ -486,6 +498,7 @@ func (m *machine) settling(e SettlingSeen) {
 		return
 	}
 	m.s.Chain, m.s.Shown = ChainSettling, e.Shown
+	m.seen, m.meterNow = true, e.MeterNow
 	m.save()
 	reason, text := lease.ReasonTimeout, "the lease's hold ran dry"
 	if e.ByPayer {
@@ -512,10 +525,10 @@ func (m *machine) show(meterNow uint64) {
 		m.submitFinal()
 		return
 	}
-	if a := s.Acked; a != nil && (a.ElapsedMS > s.Shown.AckedMS || !s.Shown.Started) && !slices.Contains(s.Refused, MoveReceipt) {
+	if e, ok := s.Evidence(); ok && (e.ElapsedMS > s.Shown.AckedMS || !s.Shown.Started) && !slices.Contains(s.Refused, MoveReceipt) {
 		m.do(Submit{MoveReceipt})
 	}
-	if m.tail() > 0 && !s.Shown.Claimed && meterNow <= s.Shown.ClaimEnd && !slices.Contains(s.Refused, MoveClaim) {
+	if m.tail() > 0 && !s.Shown.Claimed && meterNow < s.Shown.ClaimEnd && !slices.Contains(s.Refused, MoveClaim) {
 		m.do(Submit{MoveClaim})
 	}
 }
@@ -523,7 +536,7 @@ func (m *machine) show(meterNow uint64) {
 // tail is the metered time nobody countersigned. Without any proof of a start
 // there is none: nothing is owed before it.
 func (m *machine) tail() uint64 {
-	if !m.s.Started || m.s.Acked == nil && m.ownWord() == 0 {
+	if _, ok := m.s.Evidence(); !ok {
 		return 0
 	}
 	return m.s.ElapsedMS - min(m.s.ElapsedMS, m.s.Covered())
@@ -557,7 +570,10 @@ func (m *machine) refused(e Refused) {
 	}
 	m.s.Refused = append(m.s.Refused, e.Move)
 	m.save()
-	m.do(Alert{fmt.Sprintf("the chain refused a %s step: %s", e.Move, e.Text)})
+	if e.Move == MoveFinal || e.Move == MoveOneSided {
+		// Receipts and claims may simply come second; these two never should.
+		m.do(Alert{fmt.Sprintf("the chain refused a %s step: %s", e.Move, e.Text)})
+	}
 	if e.Move != MoveFinal || m.s.Work != WorkEnded {
 		return
 	}
