@@ -262,3 +262,13 @@ func (r Reason) String() string {
 func (r Reason) ProvidersFault() bool {
 	return r == ReasonCrashed || r == ReasonDisk || r == ReasonLost
 }
+
+// ParseReason is String's inverse; what it does not know is ReasonUnknown.
+func ParseReason(name string) Reason {
+	for i, n := range reasonNames {
+		if n == name {
+			return Reason(i)
+		}
+	}
+	return ReasonUnknown
+}

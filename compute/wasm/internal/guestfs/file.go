@@ -1,0 +1,287 @@
+package guestfs
+
+import (
+	"io"
+	"io/fs"
+	"os"
+
+	experimentalsys "github.com/tetratelabs/wazero/experimental/sys"
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// file is an open file or directory. Appending is done here, not by the host's
+// O_APPEND, because WASI switches it on open files.
+type file struct {
+	fs       *FS
+	osf      *os.File
+	dir      bool
+	writable bool
+	append   bool
+	closed   bool
+	pos      int64 // the host's file offset, kept to know growth without asking
+	size     int64 // at least this large when last seen
+}
+
+// measure refreshes the size and tells how many names the file has.
+func (f *file) measure() (size int64, links uint64, ok bool) {
+	info, err := f.osf.Stat()
+	if err != nil {
+		return 0, 0, false
+	}
+	f.size = info.Size()
+	return f.size, sys.NewStat_t(info).Nlink, true
+}
+
+func (f *file) Dev() (uint64, experimentalsys.Errno) {
+	st, errno := f.Stat()
+	return st.Dev, errno
+}
+
+func (f *file) Ino() (sys.Inode, experimentalsys.Errno) {
+	st, errno := f.Stat()
+	return st.Ino, errno
+}
+
+func (f *file) IsDir() (bool, experimentalsys.Errno) { return f.dir, 0 }
+
+func (f *file) IsAppend() bool { return f.append }
+
+func (f *file) SetAppend(enable bool) experimentalsys.Errno {
+	if f.dir {
+		return experimentalsys.EISDIR
+	}
+	f.append = enable
+	return 0
+}
+
+func (f *file) Stat() (sys.Stat_t, experimentalsys.Errno) {
+	if f.closed {
+		return sys.Stat_t{}, experimentalsys.EBADF
+	}
+	info, err := f.osf.Stat()
+	if err != nil {
+		return sys.Stat_t{}, f.fs.errno(err)
+	}
+	return sys.NewStat_t(info), 0
+}
+
+func (f *file) Read(buf []byte) (int, experimentalsys.Errno) {
+	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
+		return 0, errno
+	}
+	n, err := f.osf.Read(buf)
+	f.pos += int64(n)
+	if err == io.EOF {
+		return n, 0
+	}
+	return n, f.fs.errno(err)
+}
+
+func (f *file) Pread(buf []byte, off int64) (int, experimentalsys.Errno) {
+	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
+		return 0, errno
+	}
+	if off < 0 {
+		return 0, experimentalsys.EINVAL
+	}
+	n, err := f.osf.ReadAt(buf, off)
+	if err == io.EOF {
+		return n, 0
+	}
+	return n, f.fs.errno(err)
+}
+
+func (f *file) Seek(offset fileOffset, whence int) (int64, experimentalsys.Errno) {
+	if f.closed {
+		return 0, experimentalsys.EBADF
+	}
+	if whence < io.SeekStart || whence > io.SeekEnd {
+		return 0, experimentalsys.EINVAL
+	}
+	if f.dir && (offset != 0 || whence != io.SeekStart) {
+		return 0, experimentalsys.EISDIR
+	}
+	pos, err := f.osf.Seek(offset, whence)
+	if err != nil {
+		return 0, f.fs.errno(err)
+	}
+	f.pos = pos
+	return pos, 0
+}
+
+func (f *file) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.Errno) {
+	if f.closed || !f.dir {
+		return nil, experimentalsys.EBADF
+	}
+	entries, err := f.osf.ReadDir(n)
+	if err != nil && err != io.EOF {
+		return nil, f.fs.errno(err)
+	}
+	dirents := make([]experimentalsys.Dirent, len(entries))
+	for i, e := range entries {
+		dirents[i] = experimentalsys.Dirent{Name: e.Name(), Type: e.Type()}
+	}
+	return dirents, 0
+}
+
+func (f *file) Write(buf []byte) (int, experimentalsys.Errno) {
+	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
+		return 0, errno
+	}
+	if f.append {
+		if _, errno := f.Seek(0, io.SeekEnd); errno != 0 {
+			return 0, errno
+		}
+	}
+	if errno := f.reserve(f.pos + int64(len(buf))); errno != 0 {
+		return 0, errno
+	}
+	n, err := f.osf.Write(buf)
+	f.pos += int64(n)
+	return n, f.fs.errno(err)
+}
+
+func (f *file) Pwrite(buf []byte, off int64) (int, experimentalsys.Errno) {
+	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
+		return 0, errno
+	}
+	if errno := f.reserve(off + int64(len(buf))); errno != 0 {
+		return 0, errno
+	}
+	n, err := f.osf.WriteAt(buf, off)
+	return n, f.fs.errno(err)
+}
+
+func (f *file) Truncate(size int64) experimentalsys.Errno {
+	if errno := f.isFile(); errno != 0 {
+		return errno
+	}
+	if errno := f.reserve(size); errno != 0 {
+		return errno
+	}
+	if err := f.osf.Truncate(size); err != nil {
+		return f.fs.errno(err)
+	}
+	f.size = size
+	return 0
+}
+
+// reserve asks the quota for growth up to end bytes.
+func (f *file) reserve(end int64) experimentalsys.Errno {
+	if !f.writable {
+		return experimentalsys.EBADF
+	}
+	if end < 0 {
+		return experimentalsys.EINVAL
+	}
+	if end <= f.size {
+		return 0
+	}
+	if !f.fs.quota.grow(uint64(end - f.size)) {
+		return experimentalsys.EIO
+	}
+	// A recount may have changed the size; growth is then counted twice, which
+	// the next recount corrects. Never too low.
+	f.size = max(f.size, end)
+	return 0
+}
+
+func (f *file) Sync() experimentalsys.Errno { return f.fs.errno(f.osf.Sync()) }
+
+func (f *file) Datasync() experimentalsys.Errno { return f.Sync() }
+
+func (f *file) Utimens(atim, mtim int64) experimentalsys.Errno {
+	if f.closed {
+		return experimentalsys.EBADF
+	}
+	if !f.writable {
+		return experimentalsys.EROFS
+	}
+	return futimens(f.osf, atim, mtim)
+}
+
+func (f *file) Close() experimentalsys.Errno {
+	if f.closed {
+		return 0
+	}
+	f.closed = true
+	delete(f.fs.quota.open, f)
+	return f.fs.errno(f.osf.Close())
+}
+
+func (f *file) isFile() experimentalsys.Errno {
+	switch {
+	case f.closed:
+		return experimentalsys.EBADF
+	case f.dir:
+		return experimentalsys.EISDIR
+	}
+	return 0
+}
+
+// virtualDir is / or /in: directories that exist nowhere on the host.
+type virtualDir struct {
+	experimentalsys.UnimplementedFile
+	experimentalsys.DirFile
+	st   sys.Stat_t
+	ents []experimentalsys.Dirent
+	next int
+}
+
+func (f *FS) virtualDir(guest string, p place) *virtualDir {
+	d := &virtualDir{st: virtualStat(guest)}
+	for _, name := range p.virtual {
+		typ := fs.ModeDir
+		if in, ok := f.inputs[name]; ok && in.file != "" && guest != "" && guest != "." {
+			typ = 0
+		}
+		d.ents = append(d.ents, experimentalsys.Dirent{Name: name, Type: typ})
+	}
+	return d
+}
+
+func virtualStat(guest string) sys.Stat_t {
+	// Inode numbers only need to differ, so that os.SameFile works.
+	return sys.Stat_t{Mode: fs.ModeDir | 0o555, Nlink: 1, Ino: uint64(1 + len(guest))}
+}
+
+func (d *virtualDir) Dev() (uint64, experimentalsys.Errno)    { return 0, 0 }
+func (d *virtualDir) Ino() (sys.Inode, experimentalsys.Errno) { return d.st.Ino, 0 }
+func (d *virtualDir) IsDir() (bool, experimentalsys.Errno)    { return true, 0 }
+func (d *virtualDir) IsAppend() bool                          { return false }
+func (d *virtualDir) SetAppend(bool) experimentalsys.Errno    { return experimentalsys.EISDIR }
+func (d *virtualDir) Stat() (sys.Stat_t, experimentalsys.Errno) {
+	return d.st, 0
+}
+func (d *virtualDir) Read([]byte) (int, experimentalsys.Errno) { return 0, experimentalsys.EISDIR }
+func (d *virtualDir) Pread([]byte, int64) (int, experimentalsys.Errno) {
+	return 0, experimentalsys.EISDIR
+}
+func (d *virtualDir) Write([]byte) (int, experimentalsys.Errno) { return 0, experimentalsys.EISDIR }
+func (d *virtualDir) Pwrite([]byte, int64) (int, experimentalsys.Errno) {
+	return 0, experimentalsys.EISDIR
+}
+func (d *virtualDir) Truncate(int64) experimentalsys.Errno { return experimentalsys.EISDIR }
+
+func (d *virtualDir) Seek(offset fileOffset, whence int) (int64, experimentalsys.Errno) {
+	if offset != 0 || whence != io.SeekStart {
+		return 0, experimentalsys.EISDIR
+	}
+	d.next = 0
+	return 0, 0
+}
+
+func (d *virtualDir) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.Errno) {
+	rest := d.ents[d.next:]
+	if n > 0 && len(rest) > n {
+		rest = rest[:n]
+	}
+	d.next += len(rest)
+	return rest, 0
+}
+
+func (d *virtualDir) Close() experimentalsys.Errno { return 0 }
+
+// fileOffset keeps vet from reading Seek as a misspelt io.Seeker: wazero's
+// interface returns an Errno.
+type fileOffset = int64

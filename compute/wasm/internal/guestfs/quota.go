@@ -1,0 +1,111 @@
+package guestfs
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+)
+
+// Limit names what was exceeded.
+type Limit int
+
+const (
+	LimitBytes Limit = iota + 1 // Quota.MaxBytes
+	LimitFiles                  // Quota.MaxFiles
+	LimitDisk                   // the host's disk is full
+)
+
+// Counters are the figures a Quota publishes, so that another process that maps
+// the same memory can read them while the guest runs.
+type Counters struct {
+	OutputBytes atomic.Uint64
+	OutputFiles atomic.Uint64
+	LogBytes    atomic.Uint64
+}
+
+// Quota bounds what a guest leaves on the host's disk: apparent sizes of all
+// files below its writable directories, deleted ones that are still open
+// included, plus logs.
+//
+// It counts growth only, so its figure is never too low, and recounts from the
+// disk when the figure reaches the bound. A guest is one thread; a Quota is not
+// safe for concurrent use.
+type Quota struct {
+	MaxBytes uint64
+	MaxFiles uint64
+	Counters *Counters
+	// Exceeded is called before the operation that would exceed a limit is done,
+	// and is expected not to return. If it does, the operation fails.
+	Exceeded func(Limit)
+
+	dirs []string // host paths to recount
+	root *os.Root
+	open map[*file]struct{}
+}
+
+func (q *Quota) used() uint64 { return q.Counters.OutputBytes.Load() + q.Counters.LogBytes.Load() }
+
+// grow reserves n more bytes and reports whether they may be written.
+func (q *Quota) grow(n uint64) bool {
+	if n == 0 {
+		return true
+	}
+	if q.used()+n > q.MaxBytes {
+		q.recount()
+		if q.used()+n > q.MaxBytes {
+			q.Exceeded(LimitBytes)
+			return false
+		}
+	}
+	q.Counters.OutputBytes.Add(n)
+	return true
+}
+
+// create reserves one more file or directory.
+func (q *Quota) create() bool {
+	if q.Counters.OutputFiles.Load()+1 > q.MaxFiles {
+		q.recount()
+		if q.Counters.OutputFiles.Load()+1 > q.MaxFiles {
+			q.Exceeded(LimitFiles)
+			return false
+		}
+	}
+	q.Counters.OutputFiles.Add(1)
+	return true
+}
+
+// Recount makes the counters exact.
+func (q *Quota) Recount() { q.recount() }
+
+func (q *Quota) recount() {
+	var bytes, files uint64
+	for _, dir := range q.dirs {
+		_ = fs.WalkDir(q.root.FS(), filepath.ToSlash(dir), func(p string, d fs.DirEntry, err error) error {
+			if err != nil || p == dir {
+				return nil // unreadable entries were counted when they were made
+			}
+			files++
+			if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+				bytes += uint64(info.Size())
+			}
+			return nil
+		})
+	}
+	for f := range q.open {
+		if size, links, ok := f.measure(); ok && links == 0 {
+			bytes += uint64(size)
+		}
+	}
+	q.Counters.OutputBytes.Store(bytes)
+	q.Counters.OutputFiles.Store(files)
+}
+
+// Fits reports whether n more bytes, of logs, stay within the bound.
+func (q *Quota) Fits(n uint64) bool {
+	if q.used()+n <= q.MaxBytes {
+		return true
+	}
+	q.recount()
+	return q.used()+n <= q.MaxBytes
+}
