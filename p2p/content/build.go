@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	chunker "github.com/ipfs/boxo/chunker"
 	"github.com/ipfs/boxo/ipld/merkledag"
@@ -38,6 +39,7 @@ type entry struct {
 	dir      bool
 	children map[string]*entry // of a folder
 	path     string            // of a file on disk
+	stamp    stamp             // of a file on disk, when it was read
 	data     []byte            // of a file in memory, if path is empty
 	length   uint64            // of a file
 }
@@ -93,11 +95,29 @@ func BuildBytes(data []byte) (*Source, error) {
 	return b.src, nil
 }
 
+// stamp tells cheaply whether a file is still what it was. It can be fooled, and
+// then the receiver notices; it is there so that an honest holder whose file was
+// edited says so, instead of being blamed for sending wrong blocks. (Hashing every
+// leaf again to know for sure would halve the speed.)
+type stamp struct {
+	size     int64
+	modified time.Time
+}
+
+func stampOf(f *os.File) (stamp, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{info.Size(), info.ModTime()}, nil
+}
+
 type builder struct {
 	ctx     context.Context
 	lim     Limits
 	src     *Source
 	entries int
+	chunk   []byte // one buffer for all files
 }
 
 func (b *builder) build(path string, mode fs.FileMode, depth int) (*entry, error) {
@@ -119,6 +139,9 @@ func (b *builder) build(path string, mode fs.FileMode, depth int) (*entry, error
 		}
 		defer func() { _ = f.Close() }()
 		e := &entry{path: path}
+		if e.stamp, err = stampOf(f); err != nil {
+			return nil, err
+		}
 		if err := b.file(e, contextReader{b.ctx, f}); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -140,11 +163,14 @@ func kindName(mode fs.FileMode) string {
 }
 
 func (b *builder) file(e *entry, r io.Reader) error {
-	counted := &countingReader{r: r, left: b.lim.Bytes - b.src.bytes}
+	if b.chunk == nil {
+		b.chunk = make([]byte, chunkSize)
+	}
+	chunks := &splitter{r: r, buf: b.chunk, left: b.lim.Bytes - b.src.bytes}
 	params := helpers.DagBuilderParams{
 		Maxlinks: helpers.DefaultLinksPerBlock, RawLeaves: true, CidBuilder: innerPrefix, Dagserv: b.src.inner,
 	}
-	db, err := params.New(chunker.NewSizeSplitter(counted, chunkSize))
+	db, err := params.New(chunks)
 	if err != nil {
 		return err
 	}
@@ -155,8 +181,8 @@ func (b *builder) file(e *entry, r io.Reader) error {
 	if e.size, err = node.Size(); err != nil {
 		return err
 	}
-	e.cid, e.length = node.Cid(), counted.n
-	b.src.bytes += counted.n
+	e.cid, e.length = node.Cid(), chunks.read
+	b.src.bytes += chunks.read
 	b.src.files++
 	return nil
 }
@@ -270,18 +296,33 @@ func (innerNodes) Remove(context.Context, cid.Cid) error { return errBuildOnly }
 // RemoveMany implements ipld.DAGService.
 func (innerNodes) RemoveMany(context.Context, []cid.Cid) error { return errBuildOnly }
 
-// countingReader counts what is read and refuses to go past left.
-type countingReader struct {
-	r       io.Reader
-	n, left uint64
+// splitter cuts a file into leaves. It hands out the same buffer each time: the
+// layout names a leaf as soon as it has it, and innerNodes lets it go. (boxo's own
+// splitter allocates a whole chunk for every file, however small.)
+type splitter struct {
+	r          io.Reader
+	buf        []byte
+	read, left uint64
 }
 
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	if c.n += uint64(n); c.n > c.left {
-		return n, fmt.Errorf("%w: more bytes than allowed", ErrLimit)
+var _ chunker.Splitter = (*splitter)(nil)
+
+// Reader implements chunker.Splitter.
+func (s *splitter) Reader() io.Reader { return s.r }
+
+// NextBytes implements chunker.Splitter.
+func (s *splitter) NextBytes() ([]byte, error) {
+	n, err := io.ReadFull(s.r, s.buf)
+	if n == 0 {
+		return nil, err // io.EOF at the end
 	}
-	return n, err
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	if s.read += uint64(n); s.read > s.left {
+		return nil, fmt.Errorf("%w: more bytes than allowed", ErrLimit)
+	}
+	return s.buf[:n], nil
 }
 
 // contextReader makes a long read of a large file end with its context.

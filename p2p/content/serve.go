@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -302,18 +303,36 @@ func (c *carWriter) folder(e *entry, id cid.Cid) error {
 }
 
 func (c *carWriter) file(e *entry) error {
-	leaves := leafReader{left: e.length, path: e.path}
 	if e.path == "" {
-		leaves.r = bytes.NewReader(e.data)
-	} else {
-		f, err := os.Open(e.path)
-		if err != nil {
-			return fmt.Errorf("serve content: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		leaves.r = f
+		return c.fileNode(&leafReader{r: bytes.NewReader(e.data), left: e.length}, e.cid)
 	}
-	return c.fileNode(&leaves, e.cid)
+	f, err := os.Open(e.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s is gone", ErrChanged, e.path)
+	}
+	if err != nil {
+		return fmt.Errorf("serve content: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := e.unchanged(f); err != nil {
+		return err
+	}
+	if err := c.fileNode(&leafReader{r: f, left: e.length}, e.cid); err != nil {
+		return fmt.Errorf("%s: %w", e.path, err)
+	}
+	// What was read last may still wait in c.buf, and must not leave if it is wrong.
+	return e.unchanged(f)
+}
+
+func (e *entry) unchanged(f *os.File) error {
+	now, err := stampOf(f)
+	if err != nil {
+		return fmt.Errorf("serve content: %w", err)
+	}
+	if now.size != e.stamp.size || !now.modified.Equal(e.stamp.modified) {
+		return fmt.Errorf("%w: %s", ErrChanged, e.path)
+	}
+	return nil
 }
 
 func (c *carWriter) fileNode(leaves *leafReader, id cid.Cid) error {
@@ -322,7 +341,7 @@ func (c *carWriter) fileNode(leaves *leafReader, id cid.Cid) error {
 		if err != nil {
 			return err
 		}
-		return leaves.next(id, room)
+		return leaves.next(room)
 	}
 	node, err := c.innerBlock(id)
 	if err != nil {
@@ -340,22 +359,16 @@ func (c *carWriter) fileNode(leaves *leafReader, id cid.Cid) error {
 type leafReader struct {
 	r    io.Reader
 	left uint64
-	path string // for the error
 }
 
-// next fills room and makes sure that it still is the block id names: better to
-// fail here than to be blamed by the receiver.
-func (l *leafReader) next(id cid.Cid, room []byte) error {
+func (l *leafReader) next(room []byte) error {
 	_, err := io.ReadFull(l.r, room)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: %s is shorter", ErrChanged, l.path)
+		return fmt.Errorf("%w: it is shorter", ErrChanged)
 	}
 	if err != nil {
 		return fmt.Errorf("serve content: %w", err)
 	}
 	l.left -= uint64(len(room))
-	if !matches(id, room) {
-		return fmt.Errorf("%w: %s", ErrChanged, l.path)
-	}
 	return nil
 }
