@@ -172,8 +172,8 @@ func FormatRate(r Rate, denom string) string {
 	// Per hour, in 10⁻⁸ base units: rounding up to a rate adds less than that.
 	const extra = 8
 	v, err := uint128(r).mulDiv(3600, rateScale/100_000_000, false)
-	if err != nil {
-		return r.String() + "e-12 " + d.base + "/s"
+	if err != nil { // cannot be: the quotient is 0.36 of the rate
+		return r.String()
 	}
 	digits := string(v.appendDecimal(nil))
 	const significant = 4

@@ -114,6 +114,9 @@ func (w *world) adds() error {
 	if s.BilledMS > w.lease.TimeoutMS {
 		return fmt.Errorf("billed %d ms of %d", s.BilledMS, w.lease.TimeoutMS)
 	}
+	if bound := w.now - w.lease.OpenedAt + w.params.SkewMS; s.BilledMS > bound {
+		return fmt.Errorf("billed %d ms, %d can have passed", s.BilledMS, bound)
+	}
 	return escrow.Hold{Locked: locked}.Settle(s.Payments("price", "bond")...)
 }
 
