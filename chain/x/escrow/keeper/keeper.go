@@ -1,0 +1,155 @@
+// Package keeper holds money between two parties and keeps the meter clock. It
+// knows subjects, owners and payments; what a lease is, it does not know.
+package keeper
+
+import (
+	"context"
+	"errors"
+
+	"cosmossdk.io/collections"
+	"cosmossdk.io/core/address"
+	"cosmossdk.io/core/store"
+	"github.com/cosmos/cosmos-sdk/codec"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+
+	escrowv1 "github.com/moyai-network/moyai/api/moyai/escrow/v1"
+	"github.com/moyai-network/moyai/chain/x/escrow/types"
+	"github.com/moyai-network/moyai/mechanism/escrow"
+)
+
+// holdKey is (owner, subject kind, subject id): one write finds a hold by
+// owner and by subject, because whoever releases knows both.
+type holdKey = collections.Triple[sdk.AccAddress, string, []byte]
+
+// Keeper is the module's schema and its ways to the bank.
+type Keeper struct {
+	bank      types.BankKeeper
+	addresses address.Codec
+	authority string
+
+	Schema collections.Schema
+	Params collections.Item[escrowv1.Params]
+	Clock  collections.Item[escrowv1.MeterClock]
+	Holds  collections.Map[holdKey, escrowv1.Hold]
+	Totals collections.Item[escrowv1.Totals]
+}
+
+// New makes a keeper; authority is the account that may change parameters.
+func New(cdc codec.BinaryCodec, service store.KVStoreService, bank types.BankKeeper, addresses address.Codec, authority string) Keeper {
+	sb := collections.NewSchemaBuilder(service)
+	k := Keeper{
+		bank: bank, addresses: addresses, authority: authority,
+		Params: collections.NewItem(sb, types.ParamsKey, "params", codec.CollValue[escrowv1.Params](cdc)),
+		Clock:  collections.NewItem(sb, types.ClockKey, "clock", codec.CollValue[escrowv1.MeterClock](cdc)),
+		Holds: collections.NewMap(sb, types.HoldsPrefix, "holds",
+			collections.TripleKeyCodec(sdk.AccAddressKey, collections.StringKey, collections.BytesKey),
+			codec.CollValue[escrowv1.Hold](cdc)),
+		Totals: collections.NewItem(sb, types.TotalsPrefix, "totals", codec.CollValue[escrowv1.Totals](cdc)),
+	}
+	schema, err := sb.Build()
+	if err != nil {
+		panic(err) // two collections share a prefix: a programming error
+	}
+	k.Schema = schema
+	return k
+}
+
+// MeterNow is the meter clock, in milliseconds of meter time.
+func (k Keeper) MeterNow(ctx context.Context) (uint64, error) {
+	clock, err := k.Clock.Get(ctx)
+	if errors.Is(err, collections.ErrNotFound) {
+		return 0, nil
+	}
+	return clock.NowMs, err
+}
+
+// TakeParams are the network's shares of a gross payment.
+func (k Keeper) TakeParams(ctx context.Context) (escrow.TakeParams, error) {
+	p, err := k.Params.Get(ctx)
+	return escrow.TakeParams{TakeBps: p.TakeBps, BurnBps: p.BurnBps}, err
+}
+
+// Lock takes coins from their owner and holds them for a subject, one hold
+// each. ErrHoldExists, or ErrFunds if the owner has too little.
+func (k Keeper) Lock(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, coins ...sdk.Coin) error {
+	key := collections.Join3(owner, kind, id)
+	if has, err := k.Holds.Has(ctx, key); err != nil {
+		return err
+	} else if has {
+		return types.ErrHoldExists.Wrapf("%s %x", kind, id)
+	}
+	locked := sdk.Coins(coins)
+	if err := locked.Validate(); err != nil {
+		return types.ErrInvalidAmount.Wrap(err.Error())
+	}
+	text, err := k.addresses.BytesToString(owner)
+	if err != nil {
+		return err
+	}
+	if err := k.bank.SendCoinsFromAccountToModule(ctx, owner, types.ModuleName, locked); err != nil {
+		return types.ErrFunds.Wrap(err.Error())
+	}
+	if err := k.Holds.Set(ctx, key, escrowv1.Hold{SubjectKind: kind, SubjectId: id, Owner: text, Locked: locked}); err != nil {
+		return err
+	}
+	emitLocked(ctx, kind, id, text, locked)
+	return nil
+}
+
+// Release pays a hold out, once and whole: payments must sum to what was
+// locked (ErrNotConserved). ErrNoHold if there is none.
+func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error {
+	key := collections.Join3(owner, kind, id)
+	hold, err := k.Holds.Get(ctx, key)
+	if errors.Is(err, collections.ErrNotFound) {
+		return types.ErrNoHold.Wrapf("%s %x", kind, id)
+	} else if err != nil {
+		return err
+	}
+	if err := conserved(hold.Locked, payments); err != nil {
+		return err
+	}
+	totals, err := k.Totals.Get(ctx)
+	if err != nil && !errors.Is(err, collections.ErrNotFound) {
+		return err
+	}
+	for _, p := range payments {
+		if p.Amount.IsZero() {
+			continue
+		}
+		if err := k.pay(ctx, hold.Owner, p, &totals); err != nil {
+			return err
+		}
+	}
+	if err := k.Holds.Remove(ctx, key); err != nil {
+		return err
+	}
+	if err := k.Totals.Set(ctx, totals); err != nil {
+		return err
+	}
+	emitReleased(ctx, kind, id, payments)
+	return nil
+}
+
+// pay moves one payment out of the module account and counts it. What goes
+// back to its owner is a refund, not a payment.
+func (k Keeper) pay(ctx context.Context, owner string, p escrowv1.Payment, totals *escrowv1.Totals) error {
+	coins := sdk.Coins{p.Amount}
+	switch p.To {
+	case types.ToBurn:
+		totals.Burned = sdk.Coins(totals.Burned).Add(p.Amount)
+		return k.bank.BurnCoins(ctx, types.ModuleName, coins)
+	case types.ToPool:
+		totals.Pooled = sdk.Coins(totals.Pooled).Add(p.Amount)
+		return k.bank.SendCoinsFromModuleToModule(ctx, types.ModuleName, authtypes.FeeCollectorName, coins)
+	}
+	to, err := k.addresses.StringToBytes(p.To)
+	if err != nil {
+		return err
+	}
+	if p.To != owner {
+		totals.Paid = sdk.Coins(totals.Paid).Add(p.Amount)
+	}
+	return k.bank.SendCoinsFromModuleToAccount(ctx, types.ModuleName, to, coins)
+}

@@ -1,0 +1,126 @@
+package keeper
+
+import (
+	"context"
+
+	"cosmossdk.io/collections"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
+	escrowv1 "github.com/moyai-network/moyai/api/moyai/escrow/v1"
+	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
+	"github.com/moyai-network/moyai/chain/money"
+	escrowtypes "github.com/moyai-network/moyai/chain/x/escrow/types"
+	"github.com/moyai-network/moyai/chain/x/market/types"
+	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/mechanism/lease"
+)
+
+// advance writes what the rules made of a lease: its record, its place in the
+// queues, and, once it is closed, its money.
+func (k Keeper) advance(ctx sdk.Context, now moment, record marketv1.Lease, before, after lease.Lease) error {
+	types.FromLease(&record, after)
+	if err := k.requeue(ctx, record.Id, before, after); err != nil {
+		return err
+	}
+	if after.State != lease.StateClosed {
+		if before.State == lease.StateOpen {
+			emitSettling(ctx, &record)
+		}
+		return k.Leases.Set(ctx, record.Id, record)
+	}
+	record.ClosedHeight = now.height
+	if err := k.settle(ctx, &record, after); err != nil {
+		return err
+	}
+	if err := k.Prune.Set(ctx, collections.Join(after.ClosedAt+now.params.PruneAfterMs, record.Id)); err != nil {
+		return err
+	}
+	emitClosed(ctx, &record)
+	return k.Leases.Set(ctx, record.Id, record)
+}
+
+// settle pays a closed lease out of escrow, releases its bond and adds it to
+// its provider's record.
+func (k Keeper) settle(ctx sdk.Context, record *marketv1.Lease, l lease.Lease) error {
+	payer, err := k.account(record.Payer)
+	if err != nil {
+		return err
+	}
+	provider, err := k.account(record.Provider)
+	if err != nil {
+		return err
+	}
+	payments, err := payments(record, l.Settlement)
+	if err != nil {
+		return err
+	}
+	if err := k.escrow.Release(ctx, payer, types.SubjectLease, record.Id, payments); err != nil {
+		return err
+	}
+	if !l.Settlement.BondReleased.IsZero() {
+		if err := k.registry.ReleaseBond(ctx, provider, l.Settlement.BondReleased); err != nil {
+			return err
+		}
+	}
+	return k.registry.RecordLease(ctx, provider, l.Settlement.BilledMS/1000, money.Coin(record.Denom, l.Settlement.Provider))
+}
+
+// payments lists where a settlement goes, one payment per beneficiary: bank
+// transfers are what a close costs most, so what goes to one account goes once.
+func payments(record *marketv1.Lease, s lease.Settlement) ([]escrowv1.Payment, error) {
+	bountyTo := s.BountyTo
+	if bountyTo == "" {
+		bountyTo = record.Payer
+	}
+	parts := [...]struct {
+		to  string
+		sum amount.Amount
+	}{
+		{record.Provider, s.Provider},
+		{escrowtypes.ToBurn, s.Burned},
+		{escrowtypes.ToPool, s.Pool},
+		{record.Payer, s.Refunded},
+		{record.Contester, s.Contester},
+		{bountyTo, s.Bounty},
+	}
+	list := make([]escrowv1.Payment, 0, len(parts))
+	for i, part := range parts {
+		if part.sum.IsZero() {
+			continue
+		}
+		sum := part.sum
+		for j := i + 1; j < len(parts); j++ {
+			if parts[j].to != part.to {
+				continue
+			}
+			var err error
+			if sum, err = sum.Add(parts[j].sum); err != nil {
+				return nil, err
+			}
+			parts[j].sum = amount.Amount{}
+		}
+		list = append(list, escrowv1.Payment{To: part.to, Amount: money.Coin(record.Denom, sum)})
+	}
+	return list, nil
+}
+
+// enqueue places a lease that is not closed in the queue of its deadline.
+func (k Keeper) enqueue(ctx context.Context, id []byte, l lease.Lease) error {
+	at, ok := l.Deadline()
+	if !ok {
+		return nil
+	}
+	return k.Deadlines.Set(ctx, collections.Join(at, id))
+}
+
+// requeue moves a lease from its old deadline to its new one.
+func (k Keeper) requeue(ctx context.Context, id []byte, before, after lease.Lease) error {
+	old, _ := before.Deadline()
+	if at, ok := after.Deadline(); ok && at == old {
+		return nil
+	}
+	if err := k.Deadlines.Remove(ctx, collections.Join(old, id)); err != nil {
+		return err
+	}
+	return k.enqueue(ctx, id, after)
+}

@@ -1,0 +1,31 @@
+package types
+
+import (
+	"context"
+
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
+	escrowv1 "github.com/moyai-network/moyai/api/moyai/escrow/v1"
+	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/mechanism/escrow"
+)
+
+// RegistryKeeper knows who serves, and keeps the bonds.
+type RegistryKeeper interface {
+	// AdmitNode tells for which operator a node may take a new lease.
+	AdmitNode(ctx context.Context, node []byte) (sdk.AccAddress, error)
+	// CheckService refuses kinds and dimensions that governance does not know.
+	CheckService(ctx context.Context, kind string, version uint64, dimensions []string) error
+	LockBond(ctx context.Context, operator sdk.AccAddress, part amount.Amount) error
+	ReleaseBond(ctx context.Context, operator sdk.AccAddress, part amount.Amount) error
+	// RecordLease adds a closed lease to its provider's aggregates.
+	RecordLease(ctx context.Context, operator sdk.AccAddress, seconds uint64, earned sdk.Coin) error
+}
+
+// EscrowKeeper holds the money and the meter clock.
+type EscrowKeeper interface {
+	MeterNow(ctx context.Context) (uint64, error)
+	TakeParams(ctx context.Context) (escrow.TakeParams, error)
+	Lock(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, coins ...sdk.Coin) error
+	Release(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error
+}
