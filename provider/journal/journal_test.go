@@ -34,7 +34,7 @@ func sample(n byte) journal.Lease {
 	s, _, _ = leasing.Step(s, leasing.Promised{})
 	return journal.Lease{
 		ID: journal.ID{n}, OrderHash: [32]byte{n}, Slot: uint32(n), Generation: 1<<63 - 1,
-		Order: []byte("order"), Bid: []byte("bid"), Manifest: []byte("manifest"), Ready: []byte("ready"),
+		Order: []byte("order"), Bid: []byte("bid"), Manifest: []byte("manifest"), Ready: []byte("ready"), Tenant: journal.Tenant{Peer: "12D3", Addrs: []string{"/ip4/127.0.0.1/tcp/1"}},
 		State: s, CreatedMS: int64(n), ChangedMS: int64(n),
 	}
 }

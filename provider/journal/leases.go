@@ -24,9 +24,16 @@ type Lease struct {
 	Bid        []byte // signed
 	Manifest   []byte
 	Ready      []byte // signed
+	Tenant     Tenant
 	State      leasing.State
 	CreatedMS  int64 // unix ms
 	ChangedMS  int64
+}
+
+// Tenant is where the module and the inputs are fetched from.
+type Tenant struct {
+	Peer  string   `json:"peer"` // libp2p peer id, base58
+	Addrs []string `json:"addrs"`
 }
 
 // Insert stores a lease that was just promised. It must return before Ready is
@@ -36,11 +43,15 @@ func (j *Journal) Insert(ctx context.Context, l Lease) error {
 	if err != nil {
 		return err
 	}
+	tenant, err := json.Marshal(l.Tenant)
+	if err != nil {
+		return err
+	}
 	return j.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec(`INSERT INTO leases
-			(id, order_hash, slot, generation, order_obj, bid, manifest, ready, work, chain, state, created_ms, changed_ms)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-			l.ID[:], l.OrderHash[:], l.Slot, int64(l.Generation), l.Order, l.Bid, l.Manifest, l.Ready,
+			(id, order_hash, slot, generation, order_obj, bid, manifest, ready, tenant, work, chain, state, created_ms, changed_ms)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			l.ID[:], l.OrderHash[:], l.Slot, int64(l.Generation), l.Order, l.Bid, l.Manifest, l.Ready, string(tenant),
 			l.State.Work, l.State.Chain, string(state), l.CreatedMS, l.CreatedMS)
 		return err
 	})
@@ -128,7 +139,7 @@ func earn(tx *sql.Tx, id ID, s leasing.Settlement, nowMS int64) (*Total, error) 
 	return &t, err
 }
 
-const leaseColumns = `id, order_hash, slot, generation, order_obj, bid, manifest, ready, state, created_ms, changed_ms`
+const leaseColumns = `id, order_hash, slot, generation, order_obj, bid, manifest, ready, tenant, state, created_ms, changed_ms`
 
 // Live returns every lease that still needs something done, oldest first.
 func (j *Journal) Live(ctx context.Context) ([]Lease, error) {
@@ -163,8 +174,8 @@ func (j *Journal) leases(ctx context.Context, query string, args ...any) ([]Leas
 		var l Lease
 		var id, hash []byte
 		var generation int64
-		var state string
-		if err := rows.Scan(&id, &hash, &l.Slot, &generation, &l.Order, &l.Bid, &l.Manifest, &l.Ready, &state, &l.CreatedMS, &l.ChangedMS); err != nil {
+		var state, tenant string
+		if err := rows.Scan(&id, &hash, &l.Slot, &generation, &l.Order, &l.Bid, &l.Manifest, &l.Ready, &tenant, &state, &l.CreatedMS, &l.ChangedMS); err != nil {
 			return nil, fmt.Errorf("read journal: %w", err)
 		}
 		if len(id) != len(l.ID) || len(hash) != len(l.OrderHash) {
@@ -175,6 +186,9 @@ func (j *Journal) leases(ctx context.Context, query string, args ...any) ([]Leas
 		l.Generation = uint64(generation)
 		if err := json.Unmarshal([]byte(state), &l.State); err != nil {
 			return nil, fmt.Errorf("read journal: state of lease %x: %w", id, err)
+		}
+		if err := json.Unmarshal([]byte(tenant), &l.Tenant); err != nil {
+			return nil, fmt.Errorf("read journal: tenant of lease %x: %w", id, err)
 		}
 		out = append(out, l)
 	}

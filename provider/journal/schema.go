@@ -26,6 +26,7 @@ CREATE TABLE leases (
 	bid        BLOB NOT NULL,
 	manifest   BLOB NOT NULL,
 	ready      BLOB NOT NULL,
+	tenant     TEXT NOT NULL,
 	work       INTEGER NOT NULL,
 	chain      INTEGER NOT NULL,
 	state      TEXT NOT NULL,

@@ -56,6 +56,9 @@ type slot struct {
 	bids       map[Holder]booking
 	leased     bool
 	lease      Holder
+	// parked: the lease's work is over and its capacity given back, but on chain
+	// it is still OPEN, and the chain opens no second lease on such a slot.
+	parked bool
 }
 
 type booking struct {
@@ -139,7 +142,7 @@ func (t *Table) place(group string, need Quantity) (int, bool) {
 
 // shareable reports whether another bid could go out on the slot's pair.
 func (s *slot) shareable() bool {
-	return s.generation != 0 && !s.leased && len(s.bids) < MaxSharers
+	return s.generation != 0 && !s.leased && !s.parked && len(s.bids) < MaxSharers
 }
 
 func (s *slot) holds(group string) bool {
@@ -179,7 +182,8 @@ func (t *Table) Lease(holder Holder) {
 	t.resize(s)
 }
 
-// Free gives a holder's booking back: its bid lapsed or its work ended. Unknown
+// Free gives a holder's booking back: its bid lapsed or its work ended. The slot of
+// a lease takes no new bid before Retire; its capacity is free at once. Unknown
 // holders are ignored, so that it may be called again.
 func (t *Table) Free(holder Holder) {
 	t.mu.Lock()
@@ -191,15 +195,28 @@ func (t *Table) Free(holder Holder) {
 	delete(s.bids, holder)
 	if s.leased && s.lease == holder {
 		// The pair is used up: whoever else was bid it can no longer open it.
-		s.leased = false
+		s.leased, s.parked = false, true
 		clear(s.bids)
 	}
 	t.settle(s)
 }
 
+// Retire lets the slot of a lease whose work is over be bid again: the chain no
+// longer counts it as open. A lease that still works keeps its slot.
+func (t *Table) Retire(holder Holder) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.slots {
+		if s.parked && s.lease == holder {
+			s.parked = false
+			t.settle(s)
+		}
+	}
+}
+
 // settle makes an empty slot idle, and fits the envelope of any other.
 func (t *Table) settle(s *slot) {
-	if len(s.bids) == 0 {
+	if len(s.bids) == 0 && !s.parked {
 		s.generation = 0
 	}
 	t.resize(s)
@@ -296,7 +313,7 @@ func (t *Table) Use() (bid, leased int) {
 		switch {
 		case s.leased:
 			leased++
-		case s.generation != 0:
+		case s.generation != 0 && !s.parked:
 			bid++
 		}
 	}
@@ -310,7 +327,7 @@ func (t *Table) Bids() map[Pair][]Holder {
 	defer t.mu.Unlock()
 	out := map[Pair][]Holder{}
 	for i, s := range t.slots {
-		if s.generation == 0 || s.leased {
+		if s.generation == 0 || s.leased || s.parked {
 			continue
 		}
 		pair := Pair{uint32(i), s.generation}

@@ -57,6 +57,15 @@ func TestDistinctSlotsWhileCapacityLastsThenShared(t *testing.T) {
 		t.Fatalf("%d thousandths free while one lease and one bid hold a core each", free[cpu])
 	}
 	table.Free(holder)
+	if free := table.Unbid(); free[cpu] != 1000 {
+		t.Fatalf("%d thousandths free after the work ended", free[cpu])
+	}
+	if p := book(t, table, 5, "dave", one); p.Slot == c.Slot {
+		t.Fatalf("slot %d is bid while the chain still has a lease open on it", p.Slot)
+	}
+	table.Free(slots.Holder{5})
+	table.Retire(holder)
+	table.Retire(holder)
 	d := book(t, table, 4, "carol", one)
 	if d.Slot != c.Slot || d.Generation != c.Generation+1 {
 		t.Fatalf("after a lease on %v the slot's next bid names %v", c, d)
@@ -118,6 +127,7 @@ func TestRestoreKeepsPromisesBeyondTheCapacity(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	table.Free(slots.Holder{1})
+	table.Retire(slots.Holder{1})
 	for range 3 { // idle slots are reused, and with a fresh generation each
 		p := book(t, table, 2, "b", slots.Quantity{cpu: 1000})
 		if p.Slot == 2 && p.Generation <= 9 {
@@ -190,6 +200,9 @@ func TestBidsOnDistinctSlotsAlwaysFit(t *testing.T) {
 					delete(out, h)
 					if running[b.pair] == h {
 						delete(running, b.pair)
+						if rapid.Bool().Draw(t, "closed on chain") {
+							table.Retire(h)
+						}
 						for o, ob := range out { // the others on the pair are dead
 							if ob.pair == b.pair {
 								delete(out, o)
