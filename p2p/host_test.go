@@ -1,0 +1,443 @@
+package p2p_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/p2p"
+	"github.com/moyai-network/moyai/p2p/limit"
+	"github.com/moyai-network/moyai/p2p/p2ptest"
+	"github.com/moyai-network/moyai/wire"
+)
+
+func TestKeyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys", "node.key")
+	if _, err := p2p.LoadKey(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("no file: %v", err)
+	}
+	made, err := p2p.LoadOrCreateKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("key file has mode %#o", info.Mode().Perm())
+	}
+	again, err := p2p.LoadOrCreateKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(made.Public(), again.Public()) {
+		t.Error("the second start has another identity")
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p2p.LoadOrCreateKey(path); err == nil {
+		t.Error("a key that others may read was accepted")
+	}
+	if err := os.WriteFile(path, []byte("not a key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p2p.LoadOrCreateKey(path); err == nil {
+		t.Error("a damaged key was replaced or accepted")
+	}
+}
+
+func TestPeerIDAndNodeKeyAreOne(t *testing.T) {
+	key, err := p2p.KeyFromSeed(bytes.Repeat([]byte{9}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := p2p.PeerIDFromNode(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := p2p.NodeFromPeerID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(node, key.Public()) {
+		t.Error("node key does not come back from the peer id")
+	}
+}
+
+func offer() p2p.BidOffer {
+	return p2p.BidOffer{OrderHash: bytes.Repeat([]byte{1}, 32), Bid: []byte("signed bid"), Moniker: "rack 7"}
+}
+
+func TestBidChosen(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	bids := make(chan *p2p.ReceivedBid, 1)
+	tenant.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) { bids <- b })
+
+	offered, err := provider.OfferBid(ctx, tenant.AddrInfo(), offer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offered.Close()
+	got := make(chan error, 1)
+	go func() {
+		manifest, err := offered.AwaitManifest(ctx)
+		if err == nil && string(manifest) != "the manifest" {
+			err = errors.New("wrong manifest")
+		}
+		got <- errors.Join(err, offered.SendReady([]byte("signed ready")), offered.AwaitClose(ctx))
+	}()
+	b := <-bids
+	if b.Peer() != provider.ID() || string(b.Offer.Bid) != "signed bid" || b.Offer.Moniker != "rack 7" {
+		t.Errorf("offer from %s: %+v", b.Peer(), b.Offer)
+	}
+	ready, err := b.Choose(ctx, []byte("the manifest"))
+	if err != nil || string(ready) != "signed ready" {
+		t.Fatalf("ready %q, %v", ready, err)
+	}
+	b.Close()
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBidNotChosen(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	tenant.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) { b.Close() })
+	offered, err := provider.OfferBid(ctx, tenant.AddrInfo(), offer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := offered.AwaitManifest(ctx); !errors.Is(err, p2p.ErrNotChosen) {
+		t.Fatalf("got %v, want ErrNotChosen", err)
+	}
+}
+
+func TestManifestRefused(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	bids := make(chan *p2p.ReceivedBid, 1)
+	tenant.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) { bids <- b })
+	offered, err := provider.OfferBid(ctx, tenant.AddrInfo(), offer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = offered.AwaitManifest(ctx)
+		_ = offered.Refuse(p2p.Refusal{Subject: "module", Hint: "imports what WASI does not have"})
+	}()
+	_, err = (<-bids).Choose(ctx, []byte("m"))
+	var refused *p2p.RefusedError
+	if !errors.As(err, &refused) || refused.Refusal.Subject != "module" {
+		t.Fatalf("got %v, want the refusal", err)
+	}
+}
+
+func TestChooseEndsWithContext(t *testing.T) {
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	bids := make(chan *p2p.ReceivedBid, 1)
+	tenant.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) { bids <- b })
+	if _, err := provider.OfferBid(p2ptest.Context(t), tenant.AddrInfo(), offer()); err != nil {
+		t.Fatal(err)
+	}
+	b := <-bids
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := b.Choose(ctx, []byte("m")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want the context's reason", err)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	provider.HandleQuotes(func(_ context.Context, from peer.ID, req p2p.QuoteRequest) (p2p.QuoteReply, error) {
+		if from != tenant.ID() || req.Quantities[0].Dimension != "cpu.milli" {
+			return p2p.QuoteReply{}, errors.New("unexpected request")
+		}
+		return p2p.QuoteReply{Rate: amount.NewRate(42), Denom: req.Denom, EstimatedStartMS: 20}, nil
+	})
+	req := p2p.QuoteRequest{Kind: "compute", KindVersion: 1, Denom: "umoy", Quantities: []wire.Quantity{{Dimension: "cpu.milli", Amount: 1000}}}
+	reply, err := tenant.Quote(ctx, provider.AddrInfo(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply.Rate != amount.NewRate(42) || reply.Denom != "umoy" || len(reply.Misses) != 0 {
+		t.Errorf("reply %+v", reply)
+	}
+	// Beyond the rate the answer is a miss that says so, and costs the role nothing.
+	limited := false
+	for range 2 * p2p.QuoteRate.Burst {
+		reply, err := tenant.Quote(ctx, provider.AddrInfo(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		limited = limited || len(reply.Misses) == 1 && reply.Misses[0].Subject == "requests"
+	}
+	if !limited {
+		t.Error("quotes are not limited")
+	}
+}
+
+func TestLeaseStream(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	hello := p2p.Hello{LeaseID: bytes.Repeat([]byte{3}, 20), Access: []byte("signed access"), LogFrom: []p2p.LogOffset{{Task: 4, Stream: p2p.Stderr, Offset: 99}}}
+	const logs = 200
+	failed := make(chan error, 1)
+	provider.HandleLeaseStreams(func(_ context.Context, l *p2p.LeaseStream, got p2p.Hello) {
+		defer l.Close()
+		if got.LogFrom[0] != hello.LogFrom[0] || l.Peer() != tenant.ID() {
+			failed <- errors.New("hello differs")
+			return
+		}
+		// Several goroutines share the stream, as a provider's tasks do.
+		var wg sync.WaitGroup
+		for task := range uint64(4) {
+			wg.Go(func() {
+				for i := range uint64(logs) {
+					_ = l.Send(&p2p.Log{Task: task, Stream: p2p.Stdout, Offset: i, Data: []byte("line\n")})
+				}
+			})
+		}
+		wg.Wait()
+		if m, err := l.Recv(); err != nil || m.(*p2p.RunTask).Index != 7 {
+			failed <- errors.New("no task")
+			return
+		}
+		failed <- l.Send(&p2p.End{Reason: 1, Text: "done"})
+	})
+	l, err := tenant.OpenLeaseStream(ctx, provider.AddrInfo(), hello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Send(&p2p.RunTask{Index: 7}); err != nil {
+		t.Fatal(err)
+	}
+	next := map[uint64]uint64{}
+	for {
+		m, err := l.RecvContext(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if log, ok := m.(*p2p.Log); ok {
+			if log.Offset != next[log.Task] {
+				t.Fatalf("task %d: offset %d, want %d", log.Task, log.Offset, next[log.Task])
+			}
+			next[log.Task]++
+			continue
+		}
+		if end, ok := m.(*p2p.End); !ok || end.Text != "done" {
+			t.Fatalf("got %T %v", m, m)
+		}
+		break
+	}
+	if _, err := l.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %v, want EOF", err)
+	}
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	for task := range uint64(4) {
+		if next[task] != logs {
+			t.Errorf("task %d: %d pieces of log", task, next[task])
+		}
+	}
+}
+
+func TestEveryLeaseMessageTravels(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	toProvider := []p2p.LeaseMessage{
+		&p2p.Ack{Receipt: []byte{1}}, &p2p.RunTask{Index: 1}, &p2p.NoMoreTasks{}, &p2p.Stop{},
+		&p2p.SignAway{Away: []byte{1}}, &p2p.Stdin{Data: []byte("x")}, &p2p.Stdin{EOF: true},
+	}
+	toTenant := []p2p.LeaseMessage{
+		&p2p.Propose{Receipt: []byte{1}}, &p2p.Log{Task: 1, Stream: p2p.Stderr, Data: []byte{0xff}},
+		&p2p.TaskDone{Index: 3, ExitCode: 2, Reason: "exited", Error: "two\nlines"}, &p2p.Status{State: "running"},
+		&p2p.End{Reason: 1}, &p2p.Refused{Refusal: p2p.Refusal{Subject: "access"}},
+	}
+	got := make(chan p2p.LeaseMessage, len(toProvider))
+	provider.HandleLeaseStreams(func(_ context.Context, l *p2p.LeaseStream, _ p2p.Hello) {
+		defer l.Close()
+		for _, m := range toTenant {
+			_ = l.Send(m)
+		}
+		for range toProvider {
+			m, err := l.Recv()
+			if err != nil {
+				t.Error(err)
+			}
+			got <- m
+		}
+	})
+	l, err := tenant.OpenLeaseStream(ctx, provider.AddrInfo(), p2p.Hello{LeaseID: make([]byte, 20), Access: []byte{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range toProvider {
+		if err := l.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range toTenant {
+		m, err := l.RecvContext(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, m, want)
+	}
+	for _, want := range toProvider {
+		same(t, <-got, want)
+	}
+}
+
+func same(t *testing.T, got, want p2p.LeaseMessage) {
+	t.Helper()
+	a, errA := p2p.AppendFrame(nil, p2p.MaxFrame, got)
+	b, errB := p2p.AppendFrame(nil, p2p.MaxFrame, want)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		t.Errorf("got %T %+v, want %T %+v", got, got, want, want)
+	}
+}
+
+// raw opens a stream below the package, to misbehave on it.
+func raw(t *testing.T, from, to *p2p.Host, id protocol.ID) network.Stream {
+	t.Helper()
+	p2ptest.Connect(t, from, to)
+	s, err := from.NewStream(p2ptest.Context(t), to.ID(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A peer that claims 4 GiB where kilobytes are allowed is refused each time, and
+// sent away when it goes on.
+func TestRepeatedOffenderIsDisconnected(t *testing.T) {
+	honest, liar := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	honest.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) {
+		t.Error("a bid got through")
+		b.Close()
+	})
+	for i := 0; !honest.Banned(liar.ID()); i++ {
+		if i > 10 {
+			t.Fatal("never banned")
+		}
+		s := raw(t, liar, honest, p2p.BidProtocol)
+		if _, err := s.Write([]byte{0xff, 0xff, 0xff, 0xff, 0x0f, 1, 2, 3}); err != nil {
+			continue // banned while we wrote
+		}
+		if n, err := s.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Fatalf("read %d bytes, %v; want a reset", n, err)
+		}
+	}
+	eventually(t, "disconnected", func() bool { return honest.Network().Connectedness(liar.ID()) != network.Connected })
+	// The dialler's side may think for a moment that it is connected; no stream comes of it.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := liar.Quote(ctx, honest.AddrInfo(), p2p.QuoteRequest{}); err == nil {
+		t.Error("a banned peer was served")
+	}
+	if err := honest.Connect(ctx, liar.AddrInfo()); err == nil {
+		t.Error("a banned peer was dialled")
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not %s after 20 s", what)
+		}
+	}
+}
+
+// A message of the wrong direction ends the stream, whatever else is right.
+func TestWrongDirectionIsRefused(t *testing.T) {
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	got := make(chan error, 1)
+	provider.HandleLeaseStreams(func(_ context.Context, l *p2p.LeaseStream, _ p2p.Hello) {
+		_, err := l.Recv()
+		got <- err
+	})
+	l, err := tenant.OpenLeaseStream(p2ptest.Context(t), provider.AddrInfo(), p2p.Hello{LeaseID: make([]byte, 20), Access: []byte{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Send(&p2p.End{Reason: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; !errors.Is(err, p2p.ErrInvalidMessage) {
+		t.Errorf("got %v, want ErrInvalidMessage", err)
+	}
+}
+
+// A peer that opens more streams than its rate is turned away before anything is
+// read from it.
+func TestStreamRate(t *testing.T) {
+	tenant := p2ptest.NewHost(t, func(c *p2p.Config) { c.StreamRate = limit.Rate{PerSecond: 0.001, Burst: 3} })
+	provider := p2ptest.NewHost(t)
+	seen := make(chan struct{}, 100)
+	tenant.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) {
+		seen <- struct{}{}
+		b.Close()
+	})
+	for range 10 {
+		o, err := provider.OfferBid(p2ptest.Context(t), tenant.AddrInfo(), offer())
+		if err != nil {
+			continue // reset before the offer was out
+		}
+		_, _ = o.AwaitManifest(p2ptest.Context(t))
+	}
+	if n := len(seen); n != 3 {
+		t.Errorf("%d offers got through, want 3", n)
+	}
+}
+
+func BenchmarkBidRoundTrip(b *testing.B) {
+	for _, transport := range []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"} {
+		b.Run(transport, func(b *testing.B) {
+			use := func(c *p2p.Config) {
+				c.Listen, c.StreamRate = []string{transport}, limit.Rate{PerSecond: 1e9, Burst: 1 << 30}
+			}
+			tenant, provider := p2ptest.NewHost(b, use), p2ptest.NewHost(b, use)
+			ctx := context.Background()
+			tenant.HandleBids(func(ctx context.Context, bid *p2p.ReceivedBid) {
+				_, _ = bid.Choose(ctx, []byte("m"))
+				bid.Close()
+			})
+			p2ptest.Connect(b, provider, tenant)
+			for b.Loop() {
+				o, err := provider.OfferBid(ctx, tenant.AddrInfo(), offer())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := o.AwaitManifest(ctx); err != nil {
+					b.Fatal(err)
+				}
+				_ = o.SendReady([]byte("r"))
+				o.Close()
+			}
+		})
+	}
+}
