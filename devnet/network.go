@@ -232,3 +232,37 @@ func (n *Network) Stop() {
 		}
 	})
 }
+
+// Failure is a role that ended without being told to.
+type Failure struct {
+	Name    string
+	Err     error
+	Command string // starts it again by hand; empty inside one process
+}
+
+// Watch calls fn once for every role that dies, until ctx ends. The others go
+// on: a network must live with the loss of a part.
+func (n *Network) Watch(ctx context.Context, fn func(Failure)) {
+	roles := map[string]role{}
+	for _, v := range n.Validators {
+		roles[v.Name] = v.role
+	}
+	for _, p := range n.Providers {
+		roles["provider "+p.Name] = p.role
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for name, r := range roles {
+			if err := r.failure(); err != nil {
+				delete(roles, name)
+				fn(Failure{name, err, r.command()})
+			}
+		}
+	}
+}

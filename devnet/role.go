@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -23,6 +24,8 @@ type role interface {
 	failure() error
 	pid() int
 	logPath() string
+	// command starts the role by hand; empty if that is not possible.
+	command() string
 }
 
 // processRole runs a role as a process.
@@ -48,6 +51,10 @@ func (r *processRole) stop()           { r.want(false); r.p.Stop() }
 func (r *processRole) kill()           { r.want(false); r.p.Kill() }
 func (r *processRole) pid() int        { return r.p.PID() }
 func (r *processRole) logPath() string { return r.p.Log }
+
+func (r *processRole) command() string {
+	return strings.Join(append([]string{r.p.bin}, r.p.args...), " ")
+}
 
 func (r *processRole) failure() error {
 	r.mu.Lock()
@@ -120,6 +127,7 @@ func (r *funcRole) stop() {
 func (r *funcRole) kill()           { r.stop() }
 func (r *funcRole) pid() int        { return os.Getpid() }
 func (r *funcRole) logPath() string { return r.log }
+func (r *funcRole) command() string { return "" }
 
 func (r *funcRole) failure() error {
 	r.mu.Lock()

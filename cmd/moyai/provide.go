@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/wasm"
+	"github.com/moyai-network/moyai/devnet"
+	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/p2p"
+	"github.com/moyai-network/moyai/provider"
+)
+
+// joinFunds is what an operator should own before it joins: gas for some
+// hundred transactions. Below it a devnet's faucet is asked.
+const joinFunds = 1_000_000 // umoy
+
+type provideFlags struct {
+	prices     []string
+	cpu        cpuValue
+	memory     bytesValue
+	disk       bytesValue
+	moniker    string
+	contact    string
+	region     string
+	attributes []string
+	listen     []string
+	announce   []string
+	bond       string
+	hot        string
+	worker     string
+	cache      string
+	keep       time.Duration
+	logLevel   string
+}
+
+func (a *app) provideCommand() *cobra.Command {
+	var f provideFlags
+	cmd := &cobra.Command{
+		Use:   "provide --price cpu=PRICE",
+		Short: "earn with this machine",
+		Long: `Lend this machine: discover what it has, join the network, answer orders, run what
+is rented in a sandbox, meter it and settle. Everything is journalled before it
+is done, so stopping, killing or rebooting loses nothing.
+
+The home keeps the account key that is paid, the machine's own key, the journal
+and the work. A missing account key is made; on a development network the faucet
+(MOYAI_FAUCET) fills it.`,
+		Example: `  moyai provide --price cpu=0.02MOY/h
+  moyai provide --home ./p3 --price cpu=0.02MOY/h --price memory=0.002MOY/h --cpu 4 --memory 8Gi`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return a.provide(ctx, f)
+		},
+	}
+	f.flags(cmd)
+	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand())
+	return cmd
+}
+
+func (f *provideFlags) flags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, min=PRICE per lease (repeatable)")
+	fs.Var(&f.cpu, "cpu", "cores to lend (default: all)")
+	fs.Var(&f.memory, "memory", "memory to lend (default: three quarters of what is free)")
+	fs.Var(&f.disk, "disk", "disk space to lend under --home (default: half of what is free)")
+	fs.StringVar(&f.moniker, "moniker", "", "name shown to tenants (default: the host's)")
+	fs.StringVar(&f.contact, "contact", "", "how people reach you, such as a mail address")
+	fs.StringVar(&f.region, "region", "", "short name of where the machine is, such as eu")
+	fs.StringArrayVar(&f.attributes, "attribute", nil, "KEY=VALUE that tenants may ask for (repeatable)")
+	fs.StringArrayVar(&f.listen, "listen", nil, "multiaddress to listen on (repeatable; default: every interface, free ports)")
+	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
+	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
+	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
+	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
+	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs (default: in --home)")
+	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long results are kept after a job's end")
+	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+func (a *app) provide(ctx context.Context, f provideFlags) error {
+	cfg, err := a.provideConfig(f)
+	if err != nil {
+		return err
+	}
+	c, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	cfg.Chain = c
+	address, err := a.ensureOperator(ctx, c, cfg.Keys)
+	if err != nil {
+		return err
+	}
+	cfg.Logger.Info("starting", "operator", address, "home", cfg.Home,
+		"cpu", formatCPU(cfg.Capacity.CPUMilli), "memory", formatBytes(cfg.Capacity.MemoryBytes), "disk", formatBytes(cfg.Capacity.StorageBytes))
+	p, err := provider.New(cfg)
+	if err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-p.Ready():
+			a.say("%s lends %s cores and %s of memory; `moyai provide status --home %s` tells what it earns",
+				cfg.Moniker, formatCPU(cfg.Capacity.CPUMilli), formatBytes(cfg.Capacity.MemoryBytes), a.home)
+		case <-ctx.Done():
+		}
+	}()
+	return p.Run(ctx)
+}
+
+// provideConfig turns flags into the daemon's configuration, all but the chain.
+func (a *app) provideConfig(f provideFlags) (provider.Config, error) {
+	var cfg provider.Config
+	prices, err := provider.ParsePrices(f.prices)
+	if err != nil {
+		return cfg, usagef("--price: %w", err)
+	}
+	bond, err := amount.ParseCoin(f.bond)
+	if err != nil {
+		return cfg, usagef("--bond: %w", err)
+	}
+	attributes, err := parseEnv(f.attributes)
+	if err != nil {
+		return cfg, usagef("--attribute: write it like gpu.model=rtx4090")
+	}
+	logger, err := a.logger(f.logLevel)
+	if err != nil {
+		return cfg, err
+	}
+	home, err := filepath.Abs(a.home)
+	if err != nil {
+		return cfg, err
+	}
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return cfg, fmt.Errorf("provider home: %w", err)
+	}
+	keys, err := a.keys()
+	if err != nil {
+		return cfg, err
+	}
+	nodeKey, err := p2p.LoadOrCreateKey(filepath.Join(home, "node.key"))
+	if err != nil {
+		return cfg, err
+	}
+	if f.cache == "" {
+		f.cache = filepath.Join(home, "cache")
+	}
+	rt, err := wasm.New(wasm.Config{Worker: f.worker, CacheDir: f.cache})
+	if err != nil {
+		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
+	}
+	capacity, err := discover(home, uint64(f.memory))
+	if err != nil {
+		return cfg, err
+	}
+	return provider.Config{
+		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
+		Listen: f.listen, Announce: f.announce, Region: f.region,
+		Moniker: f.name(), Contact: f.contact, Attributes: attributes,
+		Runtimes: []compute.Runtime{rt}, Capacity: f.lent(capacity), Prices: prices, Bond: bond,
+		KeepResults: f.keep, Logger: logger,
+	}, nil
+}
+
+func (f *provideFlags) name() string {
+	if f.moniker != "" {
+		return f.moniker
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "provider"
+	}
+	return host
+}
+
+// lent is what the owner chose of what the machine has.
+func (f *provideFlags) lent(c provider.Capacity) provider.Capacity {
+	if f.cpu != 0 {
+		c.CPUMilli = uint64(f.cpu)
+	}
+	if f.disk != 0 {
+		c.StorageBytes = uint64(f.disk)
+	}
+	return c
+}
+
+// ensureOperator makes the account key if there is none and, on a development
+// network, fills an empty account.
+func (a *app) ensureOperator(ctx context.Context, c *chain.Client, keys *chain.Keys) (string, error) {
+	key, err := keys.Show(a.key)
+	if errors.Is(err, chain.ErrNoKey) {
+		var words string
+		if key, words, err = keys.Create(a.key); err == nil {
+			a.say("made account %s; write these words down, they are the only way to restore it:\n\n  %s\n", key.Address, words)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	have, err := c.Balance(ctx, key.Address, chain.BaseDenom)
+	if err != nil {
+		return "", err
+	}
+	if have.Cmp(amount.New(joinFunds)) >= 0 {
+		return key.Address, nil
+	}
+	faucet := os.Getenv("MOYAI_FAUCET")
+	if faucet == "" {
+		if have.IsZero() {
+			return "", withHint(fmt.Errorf("account %s has no money to join with", key.Address),
+				"send it 1 MOY, or set MOYAI_FAUCET on a development network")
+		}
+		return key.Address, nil
+	}
+	if err := devnet.AskFaucet(ctx, faucet, key.Address); err != nil {
+		return "", err
+	}
+	a.say("the faucet filled %s", key.Address)
+	return key.Address, nil
+}
+
+// logger writes to standard error: text for people, JSON with --json.
+func (a *app) logger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		return nil, usagef("--log-level %q: use debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.err, opts)), nil
+	}
+	return slog.New(slog.NewTextHandler(a.err, opts)), nil
+}

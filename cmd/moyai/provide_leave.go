@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/provider"
+)
+
+// unbonding is how both ways of getting a bond back answer.
+type unbonding struct {
+	Operator    string    `json:"operator"`
+	CompletesAt time.Time `json:"completes_at"`
+}
+
+func (a *app) provideLeaveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "leave",
+		Short: "stop lending for good: revoke the machine's key and get the bond back",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.unbond(cmd.Context(), "left; the bond comes back", provider.Leave)
+		},
+	}
+}
+
+func (a *app) provideWithdrawCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "withdraw [AMOUNT]",
+		Short: "get unlocked bond back, all of it or an amount such as 5MOY",
+		Long: `Get unlocked bond back, all of it or an amount such as 5MOY. What leases earn
+needs no withdrawing: it is in the operator's account once a lease is closed.`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			coin := ""
+			if len(given) > 0 {
+				coin = given[0]
+			}
+			return a.unbond(cmd.Context(), "on its way back; it is there", func(ctx context.Context, c *chain.Client, s *chain.Sender) (int64, error) {
+				return provider.Withdraw(ctx, c, s, coin)
+			})
+		},
+	}
+}
+
+func (a *app) unbond(ctx context.Context, done string, ask func(context.Context, *chain.Client, *chain.Sender) (int64, error)) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	c, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := a.sender(c)
+	if err != nil {
+		return err
+	}
+	at, err := ask(ctx, c, s)
+	switch {
+	case errors.Is(err, provider.ErrLeases):
+		return withHint(err, "`moyai provide status` shows them; try again when they are closed")
+	case errors.Is(err, chain.ErrNotFound):
+		return withHint(fmt.Errorf("%s is not a provider", s.Address()), "name its key with --key and its home with --home")
+	case err != nil:
+		return err
+	}
+	v := unbonding{s.Address(), time.UnixMilli(at).UTC()}
+	return a.print(v, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s after %s\n", done, v.CompletesAt.Format(time.RFC3339))
+		return err
+	})
+}
