@@ -252,6 +252,9 @@ func (l Lease) MeterBoundMS(p Params, now uint64) uint64 {
 // which rule refused; the text names the state and what the step needs. When
 // the result is CLOSED its Settlement is set, and adds up.
 func (l Lease) Apply(p Params, s Step, nowMeter uint64) (Lease, error) {
+	if s == nil {
+		return l, errNoStep
+	}
 	next, err := l.apply(p, s, nowMeter)
 	if err != nil {
 		return l, err
@@ -290,8 +293,10 @@ func (l Lease) apply(p Params, s Step, now uint64) (Lease, error) {
 	case Contest:
 		return l.contest(s)
 	}
-	return l, errors.New("unknown step")
+	return l, errNoStep
 }
+
+var errNoStep = errors.New("not a step of a lease")
 
 // refuse names the state a lease is in and the states the step needs.
 func refuse(s Step, have State, want string, why error) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/moyai-network/moyai/mechanism/amount"
 )
@@ -173,7 +174,7 @@ func decimal(whole, fraction uint64, digits int) string {
 func clip(s string) string {
 	const most = 64
 	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return '?'
 		}
 		return r

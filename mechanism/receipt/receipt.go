@@ -59,6 +59,15 @@ func Start(r Receipt) error {
 // milliseconds, and nothing follows a final receipt. It returns ErrAfterFinal,
 // ErrSequence, ErrBackwards, ErrSkips or ErrReason.
 func Next(prev, next Receipt, maxUnackedMS uint64) error {
+	return NextAllowed(prev, next, 0, maxUnackedMS)
+}
+
+// NextAllowed is Next for a tenant that allowed a counter in advance (by the
+// order's offline term or an Away): the provider may have worked up to
+// allowedMS alone, so next may exceed the larger of that and the last receipt
+// by maxUnackedMS. It must still not fall below the last receipt.
+func NextAllowed(prev, next Receipt, allowedMS, maxUnackedMS uint64) error {
+	known := max(prev.ElapsedMS, allowedMS)
 	switch {
 	case prev.Final:
 		return fmt.Errorf("receipt %d after final receipt %d: %w", next.Sequence, prev.Sequence, ErrAfterFinal)
@@ -66,9 +75,9 @@ func Next(prev, next Receipt, maxUnackedMS uint64) error {
 		return fmt.Errorf("receipt %d after %d: %w", next.Sequence, prev.Sequence, ErrSequence)
 	case next.ElapsedMS < prev.ElapsedMS:
 		return fmt.Errorf("receipt counts %d ms after %d ms: %w", next.ElapsedMS, prev.ElapsedMS, ErrBackwards)
-	case next.ElapsedMS-prev.ElapsedMS > maxUnackedMS:
+	case next.ElapsedMS > known && next.ElapsedMS-known > maxUnackedMS:
 		return fmt.Errorf("receipt counts %d ms, acknowledged are %d ms and %d ms more are allowed: %w",
-			next.ElapsedMS, prev.ElapsedMS, maxUnackedMS, ErrSkips)
+			next.ElapsedMS, known, maxUnackedMS, ErrSkips)
 	}
 	return checkReason(next)
 }
@@ -88,7 +97,8 @@ func Plausible(r Receipt, observedMS, skewMS uint64) error {
 }
 
 // MayRun reports whether a provider whose clock shows elapsedMS should go on
-// working: it risks no more than maxUnackedMS beyond what was acknowledged.
+// working: it risks no more than maxUnackedMS beyond what was acknowledged,
+// be it by a receipt or in advance.
 func MayRun(ackedMS, elapsedMS, maxUnackedMS uint64) bool {
 	return elapsedMS < ackedMS || elapsedMS-ackedMS < maxUnackedMS
 }
