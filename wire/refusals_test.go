@@ -398,3 +398,23 @@ func TestBoundBeforeContent(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrTooLarge)
 	}
 }
+
+// TestEveryBitCounts flips each bit of an envelope in turn: none may be spare,
+// in the body, the envelope or the signatures.
+func TestEveryBitCounts(t *testing.T) {
+	for _, c := range kindCases() {
+		t.Run(string(c.kind), func(t *testing.T) {
+			raw := c.envelope
+			if err := c.verify(raw); err != nil {
+				t.Fatal(err)
+			}
+			for bit := range len(raw) * 8 {
+				changed := bytes.Clone(raw)
+				changed[bit/8] ^= 1 << (bit % 8)
+				if err := c.verify(changed); err == nil {
+					t.Errorf("bit %d of byte %d can be flipped: %x", bit%8, bit/8, changed)
+				}
+			}
+		})
+	}
+}

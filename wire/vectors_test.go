@@ -75,7 +75,8 @@ func errorName(err error) string {
 
 // kindCase is what a test needs to treat all kinds alike.
 type kindCase struct {
-	kind Kind
+	kind     Kind
+	envelope []byte // a valid one
 	// open reads an envelope and verifies it as its receiver would.
 	open, verify func(envelope []byte) error
 	// reencode decodes a body and encodes it again.
@@ -140,8 +141,9 @@ func sample[T Object](name string, v T, signers ...Signer) sampleOf[T] {
 func newCase[T Object](verify func(Signed[T]) error, mutations []mutation[T], samples ...sampleOf[T]) kindCase {
 	open := func(b []byte) error { _, err := Open[T](sampleChain, b); return err }
 	return kindCase{
-		kind: KindOf[T](),
-		open: open,
+		kind:     KindOf[T](),
+		envelope: sealed(samples[0].value, samples[0].signers...).Bytes(),
+		open:     open,
 		verify: func(b []byte) error {
 			s, err := Open[T](sampleChain, b)
 			if err != nil {
