@@ -3,10 +3,20 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/client/journal"
+	"github.com/moyai-network/moyai/p2p"
+	"github.com/moyai-network/moyai/p2p/content"
+	"github.com/moyai-network/moyai/p2p/gossip"
 )
 
 // Config is what a Client needs to know.
@@ -14,98 +24,260 @@ type Config struct {
 	RPC            string    // the chain's RPC endpoint, "http://127.0.0.1:26657"
 	Home           string    // folder for keys and journal
 	KeyringBackend string    // chain.BackendOS, BackendFile or BackendTest
-	Key            string    // name of the paying account in the keyring
+	Key            string    // name of the paying account; empty: the keyring's only one
 	Passphrase     io.Reader // where the keyring's passphrase is read from; may be nil
 
 	Listen []string     // multiaddrs; nil: every interface, free ports
 	Logger *slog.Logger // nil: discard
+
+	// Timing; zero means the default.
+	BidWindow  time.Duration // wait for better bids after the first: 40 ms
+	BidTimeout time.Duration // wait for a first bid: 3 s
+	LostAfter  time.Duration // silence after which a provider is given up: 20 s
+	CloseAfter time.Duration // wait for the provider's close before our own: 10 s
+}
+
+// EnsureDefaults fills what was left zero.
+func (c *Config) EnsureDefaults() {
+	setDefault(&c.BidWindow, 40*time.Millisecond)
+	setDefault(&c.BidTimeout, 3*time.Second)
+	setDefault(&c.LostAfter, 20*time.Second)
+	setDefault(&c.CloseAfter, 10*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate reports the first field that makes no sense.
+func (c *Config) Validate() error {
+	switch {
+	case c.RPC == "":
+		return errors.New("no chain endpoint given: set the RPC address, for example http://127.0.0.1:26657")
+	case c.Home == "":
+		return errors.New("no home folder given")
+	}
+	return nil
 }
 
 // Client is a tenant. It may be used by many goroutines.
 type Client struct {
-	cfg   Config
-	chain *chain.Client
+	cfg     Config
+	log     *slog.Logger
+	chain   *chain.Client
+	sender  *chain.Sender // nil with keyErr
+	keyErr  error
+	journal *journal.Journal
+	host    *p2p.Host
+	orders  *gossip.Orders
+	content *content.Server
+	peers   *directory
+
+	ctx    context.Context // ends at Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	params   *marketv1.Params
+	bids     map[[32]byte]chan *p2p.ReceivedBid // by order, while bids are collected
+	readers  map[[32]byte]map[peer.ID]bool      // who may fetch what an order needs
+	watchers map[string]func(chain.Event)       // by lease id bytes; must not block
 }
 
 // New dials the chain, opens the keyring and starts the tenant's libp2p host. It
 // connects to providers in the background, so that a later Run finds them warm.
-func New(ctx context.Context, cfg Config) (*Client, error) { return nil, errors.ErrUnsupported }
+// ctx bounds only New itself.
+func New(ctx context.Context, cfg Config) (_ *Client, err error) {
+	cfg.EnsureDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg: cfg, log: cfg.Logger,
+		bids:     map[[32]byte]chan *p2p.ReceivedBid{},
+		readers:  map[[32]byte]map[peer.ID]bool{},
+		watchers: map[string]func(chain.Event){},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			_ = c.Close()
+		}
+	}()
+	if c.journal, err = journal.Open(ctx, cfg.Home); err != nil {
+		return nil, err
+	}
+	if c.chain, err = chain.Dial(ctx, cfg.RPC); err != nil {
+		return nil, err
+	}
+	// Quotes and listings need no account, so its absence is told when it is used.
+	c.keyErr = c.openKey()
+	if err := c.startHost(); err != nil {
+		return nil, err
+	}
+	c.wg.Go(c.watchChain)
+	c.wg.Go(c.peers.keep)
+	return c, nil
+}
 
-// Close ends every stream of this process; jobs go on at their providers.
-func (c *Client) Close() error { return nil }
+func (c *Client) openKey() error {
+	keys, err := chain.OpenKeys(c.cfg.Home, c.cfg.KeyringBackend, c.cfg.Passphrase)
+	if err != nil {
+		return err
+	}
+	name := c.cfg.Key
+	if name == "" {
+		list, err := keys.List()
+		if err != nil {
+			return err
+		}
+		if len(list) != 1 {
+			return fmt.Errorf("the keyring in %s has %d keys: say which one pays", c.cfg.Home, len(list))
+		}
+		name = list[0].Name
+	}
+	c.sender, err = c.chain.Sender(keys, name)
+	return err
+}
+
+func (c *Client) startHost() error {
+	// A fresh identity per process: two processes of one home must not look like
+	// one peer. What gives access is the receipt key, through wire.Access.
+	key, err := p2p.NewKey()
+	if err != nil {
+		return err
+	}
+	if c.host, err = p2p.New(p2p.Config{Key: key, Listen: c.cfg.Listen, Logger: c.log}); err != nil {
+		return err
+	}
+	if c.orders, err = gossip.Join(c.host, gossip.Config{ChainID: c.chain.ChainID(), Logger: c.log}); err != nil {
+		return err
+	}
+	c.content = content.Serve(c.host, c.mayFetch)
+	c.host.HandleBids(c.receiveBid)
+	c.peers = newDirectory(c.ctx, c.chain, c.host, c.log)
+	return nil
+}
+
+// Close ends every stream of this process; jobs go on at their providers, as far
+// as receipts were acknowledged or an Away covers them.
+func (c *Client) Close() error {
+	c.cancel()
+	var errs []error
+	if c.content != nil {
+		c.content.Close()
+	}
+	if c.orders != nil {
+		c.orders.Close()
+	}
+	if c.host != nil {
+		errs = append(errs, c.host.Close())
+	}
+	c.wg.Wait()
+	if c.chain != nil {
+		errs = append(errs, c.chain.Close())
+	}
+	if c.journal != nil {
+		errs = append(errs, c.journal.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Chain is the client's way to the ledger.
 func (c *Client) Chain() *chain.Client { return c.chain }
 
-// Quote asks every reachable provider what the job would cost; it reserves
-// nothing and costs nothing. Quotes come first, cheapest first, then refusals.
-func (c *Client) Quote(ctx context.Context, job Job) ([]Quote, error) {
-	return nil, errors.ErrUnsupported
+// Sender signs and sends transactions of the paying account; the error says why
+// there is none.
+func (c *Client) Sender() (*chain.Sender, error) { return c.sender, c.keyErr }
+
+// marketParams are read once: governance changes them rarely, and the chain
+// checks everything again.
+func (c *Client) marketParams(ctx context.Context) (marketv1.Params, error) {
+	c.mu.Lock()
+	known := c.params
+	c.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	p, err := c.chain.MarketParams(ctx)
+	if err != nil {
+		return marketv1.Params{}, err
+	}
+	c.mu.Lock()
+	c.params = &p
+	c.mu.Unlock()
+	return p, nil
 }
 
-// Run buys what the job needs and starts it. When it returns, leases are open and
-// a background goroutine attends to them; ctx bounds only the buying.
-func (c *Client) Run(ctx context.Context, job Job) (*Handle, error) {
-	return nil, errors.ErrUnsupported
+// mayFetch admits providers that were shown the order's manifest. Their peer id
+// is their node key, so no signed access is needed.
+func (c *Client) mayFetch(_ context.Context, remote peer.ID, get content.Get) error {
+	if len(get.Scope) != 32 {
+		return errors.New("scope is not an order")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readers[[32]byte(get.Scope)][remote] {
+		return fmt.Errorf("%s was not chosen for order %x", remote, get.Scope[:4])
+	}
+	return nil
 }
 
-// Attach takes over a job of this home that no process attends to, named by a
-// job id, a lease id or an unambiguous beginning of either.
-func (c *Client) Attach(ctx context.Context, id string, events func(Event)) (*Handle, error) {
-	return nil, errors.ErrUnsupported
+func (c *Client) allowFetch(order [32]byte, node peer.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.readers[order] == nil {
+		c.readers[order] = map[peer.ID]bool{}
+	}
+	c.readers[order][node] = true
 }
 
-// Logs copies the logs of a lease's tasks to events (EventLog). With follow it
-// goes on until the job ends.
-func (c *Client) Logs(ctx context.Context, id string, follow bool, events func(Event)) error {
-	return errors.ErrUnsupported
+func (c *Client) forgetFetch(order [32]byte) {
+	c.content.Remove(order[:])
+	c.mu.Lock()
+	delete(c.readers, order)
+	c.mu.Unlock()
 }
 
-// Wait waits for a job's end, attending to it if nobody else does.
-func (c *Client) Wait(ctx context.Context, id string, events func(Event)) (*Result, error) {
-	return nil, errors.ErrUnsupported
+// watchChain hands the events of leases to whoever attends to them.
+func (c *Client) watchChain() {
+	f := c.chain.Follow(0)
+	for {
+		b, err := f.Next(c.ctx)
+		if err != nil {
+			return // closed, or a node that prunes faster than we read: attendants also ask
+		}
+		for _, e := range b.Typed() {
+			if id := leaseOf(e); id != nil {
+				c.mu.Lock()
+				tell := c.watchers[string(id)]
+				c.mu.Unlock()
+				if tell != nil {
+					tell(e)
+				}
+			}
+		}
+	}
 }
 
-// Stop ends a job early and settles what was used, whichever process attends to it.
-func (c *Client) Stop(ctx context.Context, id string) error { return errors.ErrUnsupported }
-
-// Leases lists this home's leases and the account's leases on chain, newest
-// first; all includes those that are closed.
-func (c *Client) Leases(ctx context.Context, all bool) ([]LeaseReport, error) {
-	return nil, errors.ErrUnsupported
+func leaseOf(e chain.Event) []byte {
+	switch m := e.Msg.(type) {
+	case *marketv1.EventLeaseSettling:
+		return m.LeaseId
+	case *marketv1.EventLeaseUpdated:
+		return m.LeaseId
+	case *marketv1.EventLeaseClosed:
+		return m.LeaseId
+	}
+	return nil
 }
 
-// Lease shows one lease, ours or not. ErrUnknownLease if there is none.
-func (c *Client) Lease(ctx context.Context, id string) (*LeaseReport, error) {
-	return nil, errors.ErrUnsupported
+func (c *Client) watchLease(id []byte, tell func(chain.Event)) (stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers[string(id)] = tell
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers, string(id))
+	}
 }
-
-// Account shows the tenant's address and money.
-func (c *Client) Account(ctx context.Context) (*Account, error) { return nil, errors.ErrUnsupported }
-
-// Providers lists registered operators with their live machines.
-func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Handle is a job this process attends to.
-type Handle struct{}
-
-// JobID names the job; Attach, Wait and Stop take it or its beginning.
-func (h *Handle) JobID() string { return "" }
-
-// LeaseIDs are the job's leases so far.
-func (h *Handle) LeaseIDs() []string { return nil }
-
-// Wait waits until every task has ended, its results are fetched and every lease
-// is settled. The error is ErrFailed if a task did not succeed; the result is
-// complete all the same. An ended ctx does not stop the job.
-func (h *Handle) Wait(ctx context.Context) (*Result, error) { return nil, errors.ErrUnsupported }
-
-// Stop ends the job early: providers stop, final receipts are signed, what was
-// used is settled.
-func (h *Handle) Stop(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Detach leaves the job to run alone: it acknowledges in advance what the rest
-// of each hold can pay, and lets go. Wait then returns ErrDetached.
-func (h *Handle) Detach(ctx context.Context) error { return errors.ErrUnsupported }

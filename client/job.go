@@ -14,7 +14,7 @@ type Job struct {
 	Args   []string          // after the program's own name
 	Env    map[string]string // names beginning with MOYAI_ are reserved
 	Inputs []Input           // appear read-only as /in/NAME
-	Stdin  io.Reader         // for single jobs; nil: empty
+	Stdin  io.Reader         `json:"-"` // for single jobs; nil: empty
 
 	// Output is the folder that receives what the program wrote under /out, or,
 	// for array jobs, one folder per index (Output/0, Output/1, …). Empty: results
@@ -40,7 +40,7 @@ type Job struct {
 
 	// Events receives everything that happens, in order, from one goroutine. It
 	// must not block for long: receipts wait behind it.
-	Events func(Event)
+	Events func(Event) `json:"-"`
 }
 
 // Input is a local file or folder that the program sees as /in/Name.

@@ -141,3 +141,7 @@ func (c *Client) abciQuery(ctx context.Context, path string, data []byte) ([]byt
 func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, c.rpcURL, err)
 }
+
+// Now is the chain's clock as far as this client knows it: the last block's time,
+// or the local clock if that is ahead by less than the blocks could be late.
+func (c *Client) Now() time.Time { return c.feed.now() }

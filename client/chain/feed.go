@@ -261,3 +261,17 @@ func (f *Follower) pump(ctx context.Context, to chan<- *Block) error {
 		}
 	}
 }
+
+// now follows the local clock while the chain keeps up with it, and the chain
+// otherwise: what expires is judged by block time.
+func (f *feed) now() time.Time {
+	const usual = 10 * time.Second // more than blocks are apart
+	f.mu.Lock()
+	block := f.time
+	f.mu.Unlock()
+	local := time.Now()
+	if d := local.Sub(block); d < 0 || d > usual {
+		return block
+	}
+	return local
+}
