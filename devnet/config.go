@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/moyai-network/moyai/chain/app"
 )
 
 // Profile is how fast and how shared the chain is.
@@ -49,7 +51,7 @@ type Config struct {
 	RPCPort int
 	// Genesis changes parameters before the chain is born, for tests that cannot
 	// wait for real windows. Nil: as it is.
-	Genesis func(*Params)
+	Genesis func(*app.Genesis)
 	// Logger receives what the network does. Nil discards. Roles write to files
 	// under Dir/logs in either mode.
 	Logger *slog.Logger
@@ -61,14 +63,6 @@ type ProviderSpec struct {
 	Prices      []string `json:"prices"` // as `moyai provide --price` takes them
 	CPUMilli    uint64   `json:"cpu_milli"`
 	MemoryBytes uint64   `json:"memory_bytes"`
-}
-
-// Params are what tests may change in the genesis, in milliseconds; zero
-// leaves the default.
-type Params struct {
-	WindowMS    uint64
-	UnbondingMS uint64
-	PruneMS     uint64
 }
 
 // ensureDefaults fills what was left zero.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,8 +40,8 @@ func (n *Network) newProvider(st providerState, home, address string) *Provider 
 		fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", st.Port),
 	}
 	if n.cfg.Mode == InProcess {
-		p.role = &funcRole{name: name, log: n.logFile(name), run: func(ctx context.Context, log *slog.Logger) error {
-			return n.runProvider(ctx, st, home, listen, log)
+		p.role = &funcRole{name: name, log: n.logFile(name), run: func(ctx context.Context, log io.Writer) error {
+			return n.runProvider(ctx, st, home, listen, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		}}
 		return p
 	}

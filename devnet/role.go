@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,7 +74,7 @@ func (r *processRole) failure() error {
 type funcRole struct {
 	name string
 	log  string
-	run  func(ctx context.Context, log *slog.Logger) error
+	run  func(ctx context.Context, log io.Writer) error
 
 	mu     sync.Mutex
 	cancel context.CancelFunc
@@ -98,7 +98,7 @@ func (r *funcRole) start() error {
 	go func() {
 		defer close(done)
 		defer f.Close()
-		err := r.run(ctx, slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		err := r.run(ctx, f)
 		if ctx.Err() != nil {
 			return // told to
 		}

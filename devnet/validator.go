@@ -3,7 +3,7 @@ package devnet
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"io"
 	"path/filepath"
 )
 
@@ -23,12 +23,12 @@ func (n *Network) newValidator(i int, st validatorPort) *Validator {
 		RPC:  fmt.Sprintf("http://127.0.0.1:%d", st.RPC),
 	}
 	if n.cfg.Mode == InProcess {
-		v.role = &funcRole{name: v.Name, log: n.logFile(v.Name), run: func(ctx context.Context, log *slog.Logger) error {
+		v.role = &funcRole{name: v.Name, log: n.logFile(v.Name), run: func(ctx context.Context, log io.Writer) error {
 			return runValidator(ctx, v.Home, log)
 		}}
 		return v
 	}
-	v.role = n.newProcessRole(v.Name, []string{"chain", "start", "--home", v.Home}, nil)
+	v.role = n.newProcessRole(v.Name, []string{"chain", "start", "--home", v.Home, "--log-level", "warn"}, nil)
 	return v
 }
 
