@@ -72,7 +72,7 @@ func (app *App) wireModules() {
 		slashingtypes.ModuleName, stakingtypes.ModuleName, authz.ModuleName,
 	)
 	app.manager.SetOrderEndBlockers(
-		govtypes.ModuleName, stakingtypes.ModuleName, feegrant.ModuleName,
+		banktypes.ModuleName, govtypes.ModuleName, stakingtypes.ModuleName, feegrant.ModuleName,
 		markettypes.ModuleName, registrytypes.ModuleName,
 	)
 	// genutil comes after staking, so that the pools are there for the

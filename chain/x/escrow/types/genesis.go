@@ -1,7 +1,6 @@
 package types
 
 import (
-	"bytes"
 	"fmt"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -47,15 +46,18 @@ func ValidateGenesis(g *escrowv1.GenesisState) error {
 		if coins := sdk.Coins(h.Locked); coins.Validate() != nil || coins.Empty() {
 			return fmt.Errorf("hold %d locks %q, which is not a positive sum", i, coins)
 		}
-		key := h.SubjectKind + "/" + string(bytes.Clone(h.SubjectId))
+		key := h.SubjectKind + "/" + string(h.SubjectId)
 		if seen[key] {
 			return fmt.Errorf("hold %d: %s %x is held twice", i, h.SubjectKind, h.SubjectId)
 		}
 		seen[key] = true
 	}
-	for name, coins := range map[string]sdk.Coins{"burned": g.Totals.Burned, "pooled": g.Totals.Pooled, "paid": g.Totals.Paid} {
-		if err := coins.Validate(); err != nil {
-			return fmt.Errorf("totals: %s: %w", name, err)
+	for _, t := range []struct {
+		name  string
+		coins sdk.Coins
+	}{{"burned", g.Totals.Burned}, {"pooled", g.Totals.Pooled}, {"paid", g.Totals.Paid}} {
+		if err := t.coins.Validate(); err != nil {
+			return fmt.Errorf("totals: %s: %w", t.name, err)
 		}
 	}
 	return nil
