@@ -217,6 +217,7 @@ func envelopeMutations[T Object](good Signed[T], signers []Signer) []envelopeMut
 		{"algorithm 0", "invalid", withSigs(Signature{0, first.PublicKey, first.Sig})},
 		{"algorithm 3", "invalid", withSigs(Signature{3, first.PublicKey, first.Sig})},
 		{"algorithm in two bytes", "not canonical", splice(sigsAt+2, sigsAt+3, 0x18, byte(first.Alg))},
+		{"key length in three bytes", "not canonical", splice(sigsAt+3, sigsAt+5, 0x59, 0, byte(len(first.PublicKey)))},
 		{"signature of 63 bytes", "invalid", withSigs(Signature{first.Alg, first.PublicKey, first.Sig[:63]})},
 		{"signature of 65 bytes", "too large", withSigs(Signature{first.Alg, first.PublicKey, append(bytes.Clone(first.Sig), 0)})},
 		{"key of 31 bytes", "invalid", withSigs(Signature{first.Alg, first.PublicKey[:31], first.Sig})},
