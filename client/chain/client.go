@@ -26,6 +26,7 @@ type Client struct {
 	rpcURL  string
 	chainID string
 	rpc     *rpchttp.HTTP
+	http    *http.Client // below rpc
 	cdc     codec.Codec
 	reg     codectypes.InterfaceRegistry
 	feed    *feed
@@ -59,7 +60,7 @@ func Dial(ctx context.Context, rpcURL string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{rpcURL: rpcURL, rpc: rpc, cdc: cdc, reg: reg, accounts: map[string]uint64{}}
+	c := &Client{rpcURL: rpcURL, rpc: rpc, http: httpClient, cdc: cdc, reg: reg, accounts: map[string]uint64{}}
 	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	status, err := rpc.Status(callCtx)
@@ -142,6 +143,6 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, c.rpcURL, err)
 }
 
-// Now is the chain's clock as far as this client knows it: the last block's time,
-// or the local clock if that is ahead by less than the blocks could be late.
+// Now is the chain's clock as far as this client knows it: the local clock while
+// the chain keeps up with it, else the last block's time.
 func (c *Client) Now() time.Time { return c.feed.now() }

@@ -17,6 +17,8 @@ const (
 	feedBackoffMax = 2 * time.Second
 )
 
+var errStale = errors.New("no block for a while")
+
 // feed keeps one websocket subscription alive and turns it into a gap-free
 // series of blocks. Followers pull from it, so a slow one neither blocks the
 // others nor loses anything: what has left the ring is read over RPC.
@@ -91,9 +93,16 @@ func (f *feed) session(ctx context.Context) error {
 				return err
 			}
 		case <-time.After(feedStale):
-			// A node that crashes between commit and publication never publishes that block.
+			// A node that crashes between commit and publication never publishes that
+			// block. If there is no new one either, the connections may lead to a node
+			// that is no more: the next session and call make new ones.
+			before := f.height()
 			if err := f.catchUp(ctx); err != nil {
 				return err
+			}
+			if f.height() == before {
+				f.c.http.CloseIdleConnections()
+				return errStale
 			}
 		}
 	}

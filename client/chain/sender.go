@@ -23,7 +23,7 @@ const (
 	// it is offered again, because a restarted node has an empty mempool.
 	rebroadcastAfter = time.Second
 	// maxTxBytes is the mempool's own limit.
-	maxTxBytes = 1 << 20
+	maxTxBytes = 2 << 20
 	// maxAnew bounds how often a refusal that time may cure is tried again.
 	maxAnew = 3
 )
@@ -225,21 +225,41 @@ func (s *Sender) broadcast(ctx context.Context, raw []byte) error {
 
 // build encodes and signs in SIGN_MODE_DIRECT.
 func (s *Sender) build(ctx context.Context, msgs []sdk.Msg, gas, fee uint64, expiry time.Time) (*txtypes.TxRaw, error) {
-	number, err := s.c.accountNumber(ctx, s.signer.Address)
+	raw, number, err := s.encode(ctx, msgs, gas, fee, expiry)
 	if err != nil {
 		return nil, err
+	}
+	doc := &txtypes.SignDoc{BodyBytes: raw.BodyBytes, AuthInfoBytes: raw.AuthInfoBytes, ChainId: s.c.chainID, AccountNumber: number}
+	signBytes, err := doc.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("encode transaction: %w", err)
+	}
+	sig, err := s.signer.Sign(signBytes)
+	if err != nil {
+		return nil, err
+	}
+	raw.Signatures = [][]byte{sig}
+	return raw, nil
+}
+
+// encode makes an unsigned transaction and looks up the account number that its
+// signature covers.
+func (s *Sender) encode(ctx context.Context, msgs []sdk.Msg, gas, fee uint64, expiry time.Time) (*txtypes.TxRaw, uint64, error) {
+	number, err := s.c.accountNumber(ctx, s.signer.Address)
+	if err != nil {
+		return nil, 0, err
 	}
 	body := &txtypes.TxBody{Unordered: true, TimeoutTimestamp: &expiry}
 	for _, m := range msgs {
 		wrapped, err := codectypes.NewAnyWithValue(m)
 		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", sdk.MsgTypeURL(m), err)
+			return nil, 0, fmt.Errorf("encode %s: %w", sdk.MsgTypeURL(m), err)
 		}
 		body.Messages = append(body.Messages, wrapped)
 	}
 	pub, err := codectypes.NewAnyWithValue(s.signer.pub)
 	if err != nil {
-		return nil, fmt.Errorf("encode public key: %w", err)
+		return nil, 0, fmt.Errorf("encode public key: %w", err)
 	}
 	auth := &txtypes.AuthInfo{
 		SignerInfos: []*txtypes.SignerInfo{{
@@ -255,22 +275,12 @@ func (s *Sender) build(ctx context.Context, msgs []sdk.Msg, gas, fee uint64, exp
 	}
 	raw := &txtypes.TxRaw{}
 	if raw.BodyBytes, err = body.Marshal(); err != nil {
-		return nil, fmt.Errorf("encode transaction: %w", err)
+		return nil, 0, fmt.Errorf("encode transaction: %w", err)
 	}
 	if raw.AuthInfoBytes, err = auth.Marshal(); err != nil {
-		return nil, fmt.Errorf("encode transaction: %w", err)
+		return nil, 0, fmt.Errorf("encode transaction: %w", err)
 	}
-	doc := &txtypes.SignDoc{BodyBytes: raw.BodyBytes, AuthInfoBytes: raw.AuthInfoBytes, ChainId: s.c.chainID, AccountNumber: number}
-	signBytes, err := doc.Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("encode transaction: %w", err)
-	}
-	sig, err := s.signer.Sign(signBytes)
-	if err != nil {
-		return nil, err
-	}
-	raw.Signatures = [][]byte{sig}
-	return raw, nil
+	return raw, number, nil
 }
 
 // responses decodes the message responses of a committed transaction.
