@@ -2,6 +2,16 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"syscall"
+	"time"
 
 	"github.com/moyai-network/moyai/mechanism/amount"
 )
@@ -75,16 +85,64 @@ type Alert struct {
 }
 
 // Status asks for everything. ErrNotRunning if there is no daemon.
-func (c *Control) Status(ctx context.Context) (*Status, error) { return nil, ErrNotRunning }
+func (c *Control) Status(ctx context.Context) (*Status, error) {
+	st := new(Status)
+	return st, c.do(ctx, http.MethodGet, "/v1/status", st)
+}
 
 // Dismiss removes an alert.
-func (c *Control) Dismiss(ctx context.Context, id string) error { return ErrNotRunning }
+func (c *Control) Dismiss(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/alerts/"+url.PathEscape(id), nil)
+}
 
-// Pause stops bidding; leases go on. Resume takes it back.
-func (c *Control) Pause(ctx context.Context) error { return ErrNotRunning }
+// Pause stops bidding; leases go on.
+func (c *Control) Pause(ctx context.Context) error {
+	return c.do(ctx, http.MethodPut, "/v1/bidding/off", nil)
+}
 
 // Resume bids again.
-func (c *Control) Resume(ctx context.Context) error { return ErrNotRunning }
+func (c *Control) Resume(ctx context.Context) error {
+	return c.do(ctx, http.MethodPut, "/v1/bidding/on", nil)
+}
 
-// Stop ends the work of one lease early (reason: provider stopped).
-func (c *Control) Stop(ctx context.Context, leaseID string) error { return ErrNotRunning }
+// Stop ends the work of one lease early (reason: provider stopped). The id is in
+// hex.
+func (c *Control) Stop(ctx context.Context, leaseID string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/leases/"+url.PathEscape(leaseID), nil)
+}
+
+// maxAnswer bounds what is believed of an answer.
+const maxAnswer = 16 << 20
+
+func (c *Control) do(ctx context.Context, method, path string, into any) error {
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", c.path)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, method, "http://provider"+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+			return ErrNotRunning
+		}
+		return fmt.Errorf("ask the provider: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode != http.StatusOK {
+		var refusal struct{ Error string }
+		if err := body.Decode(&refusal); err != nil || refusal.Error == "" {
+			return fmt.Errorf("the provider answered %s", resp.Status)
+		}
+		return errors.New(refusal.Error)
+	}
+	if into == nil {
+		return nil
+	}
+	return body.Decode(into)
+}
