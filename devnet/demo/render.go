@@ -18,14 +18,16 @@ import (
 )
 
 const (
-	tileCount = 24
-	parallel  = 3
-	tilesDir  = "tiles"
-	maxPrice  = "0.05MOY/h"
+	parallel = 3
+	tilesDir = "tiles"
+	maxPrice = "0.05MOY/h"
 
 	// maxEvent bounds one line of the tenant's output.
 	maxEvent = 1 << 20
 )
+
+// tileCount is how many tasks the job has.
+var tileCount = grid.Len()
 
 // build compiles the example for WebAssembly.
 func build(ctx context.Context, o Options) (string, error) {
