@@ -58,6 +58,7 @@ func run() error {
 	if *samples > 0 {
 		scene.Samples = *samples
 	}
+	loaded := time.Since(start)
 	rect, err := grid.Rect(index, scene.Width, scene.Height)
 	if err != nil {
 		return err
@@ -71,8 +72,8 @@ func run() error {
 	if err := os.WriteFile(name, encoded.Bytes(), 0o644); err != nil {
 		return err
 	}
-	fmt.Printf("tile %d of %d: %d×%d pixels, %d samples each, %.2f s\n",
-		index, grid.Len(), rect.Dx(), rect.Dy(), scene.Samples, time.Since(start).Seconds())
+	fmt.Printf("tile %d of %d: %d×%d pixels, %d samples each, %.2f s (%.2f s to load the scene)\n",
+		index, grid.Len(), rect.Dx(), rect.Dy(), scene.Samples, time.Since(start).Seconds(), loaded.Seconds())
 	return nil
 }
 

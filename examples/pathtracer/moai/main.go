@@ -111,7 +111,7 @@ func noise(p vec) float64 {
 func smooth(t float64) float64 { return t * t * (3 - 2*t) }
 
 // The grid that is sampled: spacing and bounds.
-const step = 0.0345
+const step = 0.046
 
 var low, high = vec{-0.95, -0.08, -0.65}, vec{0.95, 2.40, 0.80}
 

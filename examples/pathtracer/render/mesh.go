@@ -20,24 +20,31 @@ const (
 // Mesh is a triangle mesh with smooth normals and the tree that finds what a ray
 // hits.
 type Mesh struct {
-	tris  []triangle // in the tree's order
-	nodes []node
+	tris    []triangle // in the tree's order
+	normals [][3]Vec   // at their corners
+	nodes   []node
 }
 
-// triangle is a corner and two edges, as the intersection test wants it, and the
-// normals at the three corners.
+// triangle is a corner and two edges, as the intersection test wants it, and
+// small: reading triangles is what rendering spends its time on.
 type triangle struct {
-	p, e1, e2  Vec
-	n0, n1, n2 Vec
+	px, py, pz, ax, ay, az, bx, by, bz float32
+}
+
+func newTriangle(p, q, r Vec) triangle {
+	a, b := q.Sub(p), r.Sub(p)
+	return triangle{
+		float32(p.X), float32(p.Y), float32(p.Z),
+		float32(a.X), float32(a.Y), float32(a.Z), float32(b.X), float32(b.Y), float32(b.Z),
+	}
 }
 
 // node is one box of the bounding volume hierarchy. A leaf has count triangles
 // from first; an inner node's children are the next one and first.
 type node struct {
-	lo, hi [3]float32
-	first  int32
-	count  int32
-	axis   int32
+	box   [8]float32 // low x y z, unused, high x y z, unused
+	first int32
+	count int32
 }
 
 // ReadOBJ reads the v and f lines of a Wavefront OBJ; faces may have any number
@@ -126,31 +133,32 @@ func newMesh(points []Vec, faces [][3]int32) *Mesh {
 	for i := range normals {
 		normals[i] = normals[i].Unit()
 	}
-	m := &Mesh{tris: make([]triangle, len(faces))}
+	m := &Mesh{tris: make([]triangle, len(faces)), normals: make([][3]Vec, len(faces))}
+	boxes := make([]bounds, len(faces))
 	for i, f := range faces {
-		a, b, c := points[f[0]], points[f[1]], points[f[2]]
-		m.tris[i] = triangle{p: a, e1: b.Sub(a), e2: c.Sub(a), n0: normals[f[0]], n1: normals[f[1]], n2: normals[f[2]]}
+		p, q, r := points[f[0]], points[f[1]], points[f[2]]
+		m.tris[i] = newTriangle(p, q, r)
+		m.normals[i] = [3]Vec{normals[f[0]], normals[f[1]], normals[f[2]]}
+		boxes[i] = emptyBounds().with(p).with(q).with(r)
 	}
-	m.build()
+	m.build(boxes)
 	return m
 }
 
 // build sorts the triangles into a tree by the surface area heuristic over 12
 // bins (Wald, "On fast Construction of SAH-based Bounding Volume Hierarchies").
-func (m *Mesh) build() {
-	b := builder{mesh: m, centre: make([]Vec, len(m.tris)), box: make([]bounds, len(m.tris)), order: make([]int32, len(m.tris))}
-	for i := range m.tris {
-		t := &m.tris[i]
-		box := emptyBounds().with(t.p).with(t.p.Add(t.e1)).with(t.p.Add(t.e2))
-		b.box[i], b.centre[i], b.order[i] = box, box.lo.Add(box.hi).Scale(0.5), int32(i)
+func (m *Mesh) build(boxes []bounds) {
+	b := builder{mesh: m, box: boxes, centre: make([]Vec, len(m.tris)), order: make([]int32, len(m.tris))}
+	for i, box := range boxes {
+		b.centre[i], b.order[i] = box.lo.Add(box.hi).Scale(0.5), int32(i)
 	}
 	m.nodes = make([]node, 0, 2*len(m.tris))
 	b.split(0, len(m.tris), 0)
-	sorted := make([]triangle, len(m.tris))
+	tris, normals := make([]triangle, len(m.tris)), make([][3]Vec, len(m.tris))
 	for i, o := range b.order {
-		sorted[i] = m.tris[o]
+		tris[i], normals[i] = m.tris[o], m.normals[o]
 	}
-	m.tris = sorted
+	m.tris, m.normals = tris, normals
 }
 
 type bounds struct{ lo, hi Vec }
@@ -162,8 +170,8 @@ func emptyBounds() bounds {
 
 func (b bounds) with(p Vec) bounds {
 	return bounds{
-		Vec{math.Min(b.lo.X, p.X), math.Min(b.lo.Y, p.Y), math.Min(b.lo.Z, p.Z)},
-		Vec{math.Max(b.hi.X, p.X), math.Max(b.hi.Y, p.Y), math.Max(b.hi.Z, p.Z)},
+		Vec{min(b.lo.X, p.X), min(b.lo.Y, p.Y), min(b.lo.Z, p.Z)},
+		Vec{max(b.hi.X, p.X), max(b.hi.Y, p.Y), max(b.hi.Z, p.Z)},
 	}
 }
 
@@ -198,7 +206,7 @@ func (b *builder) split(from, to, depth int) {
 		centres = centres.with(b.centre[o])
 	}
 	at := len(b.mesh.nodes)
-	b.mesh.nodes = append(b.mesh.nodes, node{lo: down(box.lo), hi: up(box.hi), first: int32(from), count: int32(to - from)})
+	b.mesh.nodes = append(b.mesh.nodes, node{box: outward(box), first: int32(from), count: int32(to - from)})
 	if to-from <= leafSize || depth >= maxDepth {
 		return
 	}
@@ -214,8 +222,7 @@ func (b *builder) split(from, to, depth int) {
 	}
 	b.split(from, mid, depth+1)
 	n := &b.mesh.nodes[at]
-	n.count, n.axis = 0, int32(axis)
-	n.first = int32(len(b.mesh.nodes))
+	n.count, n.first = 0, int32(len(b.mesh.nodes))
 	b.split(mid, to, depth+1)
 }
 
@@ -275,17 +282,14 @@ func component(v Vec, axis int) float64 {
 	return v.Z
 }
 
-// down and up round to single precision outwards, so that no box loses what it
+// outward rounds to single precision outwards, so that no box loses what it
 // holds.
-func down(v Vec) [3]float32 { return outward(v, float32(math.Inf(-1))) }
-func up(v Vec) [3]float32   { return outward(v, float32(math.Inf(1))) }
-
-func outward(v Vec, to float32) [3]float32 {
-	var out [3]float32
-	for i := range out {
-		out[i] = math.Nextafter32(float32(component(v, i)), to)
+func outward(b bounds) (box [8]float32) {
+	for i := range 3 {
+		box[i] = math.Nextafter32(float32(component(b.lo, i)), float32(math.Inf(-1)))
+		box[4+i] = math.Nextafter32(float32(component(b.hi, i)), float32(math.Inf(1)))
 	}
-	return out
+	return box
 }
 
 // meshHit is where a ray met a mesh.
@@ -294,96 +298,143 @@ type meshHit struct {
 	tri     int32
 }
 
-// intersect finds the nearest hit between tMin and tMax, or any hit if anyHit.
-// It is the renderer's innermost loop and one function on purpose: compiled to
-// WebAssembly, Go's calls are dear.
-func (m *Mesh) intersect(o, d Vec, tMin, tMax float64, anyHit bool) (hit meshHit, ok bool) {
-	ix, iy, iz := 1/d.X, 1/d.Y, 1/d.Z
-	var stack [maxDepth + 8]int32
-	sp := 0
-	at := int32(0)
+// slabs is a ray prepared for tests against boxes: in single precision, which is
+// enough for boxes, with the near and far sides already told apart.
+type slabs struct {
+	ox, oy, oz, ix, iy, iz float32
+	nx, ny, nz             int // of the near sides in node.box
+}
+
+func newSlabs(o, d Vec) slabs {
+	s := slabs{float32(o.X), float32(o.Y), float32(o.Z), float32(1 / d.X), float32(1 / d.Y), float32(1 / d.Z), 0, 1, 2}
+	if d.X < 0 {
+		s.nx = 4
+	}
+	if d.Y < 0 {
+		s.ny = 5
+	}
+	if d.Z < 0 {
+		s.nz = 6
+	}
+	return s
+}
+
+// enter is the distance at which the ray enters the box, or false if it passes
+// by or comes there after far.
+func (s *slabs) enter(box *[8]float32, far float32) (float32, bool) {
+	t0 := (box[s.nx&7] - s.ox) * s.ix
+	t1 := (box[s.nx&7^4] - s.ox) * s.ix
+	if y := (box[s.ny&7] - s.oy) * s.iy; y > t0 {
+		t0 = y
+	}
+	if y := (box[s.ny&7^4] - s.oy) * s.iy; y < t1 {
+		t1 = y
+	}
+	if z := (box[s.nz&7] - s.oz) * s.iz; z > t0 {
+		t0 = z
+	}
+	if z := (box[s.nz&7^4] - s.oz) * s.iz; z < t1 {
+		t1 = z
+	}
+	const slack = 1.00001 // for the rounding of single precision
+	return t0, t0 <= t1*slack && t1 >= 0 && t0 <= far
+}
+
+// intersect finds the nearest hit between epsilon and tMax, or any hit if
+// anyHit.
+func (m *Mesh) intersect(o, d Vec, tMax float64, anyHit bool) (hit meshHit, ok bool) {
+	s := newSlabs(o, d)
 	hit.t = tMax
-	nodes, tris := m.nodes, m.tris
+	if _, in := s.enter(&m.nodes[0].box, float32(tMax)); !in {
+		return hit, false
+	}
+	type waiting struct {
+		node int32
+		t    float32
+	}
+	var stack [maxDepth + 8]waiting
+	sp, at := 0, int32(0)
+	nodes := m.nodes
 	for {
 		n := &nodes[at]
-		x0, x1 := (float64(n.lo[0])-o.X)*ix, (float64(n.hi[0])-o.X)*ix
-		y0, y1 := (float64(n.lo[1])-o.Y)*iy, (float64(n.hi[1])-o.Y)*iy
-		z0, z1 := (float64(n.lo[2])-o.Z)*iz, (float64(n.hi[2])-o.Z)*iz
-		if x0 > x1 {
-			x0, x1 = x1, x0
-		}
-		if y0 > y1 {
-			y0, y1 = y1, y0
-		}
-		if z0 > z1 {
-			z0, z1 = z1, z0
-		}
-		if y0 > x0 {
-			x0 = y0
-		}
-		if z0 > x0 {
-			x0 = z0
-		}
-		if y1 < x1 {
-			x1 = y1
-		}
-		if z1 < x1 {
-			x1 = z1
-		}
-		if x0 <= x1 && x1 >= tMin && x0 <= hit.t {
-			if n.count == 0 {
-				near, far := at+1, n.first
-				if n.axis == 0 && ix < 0 || n.axis == 1 && iy < 0 || n.axis == 2 && iz < 0 {
-					near, far = far, near
+		if n.count == 0 {
+			near, far := at+1, n.first
+			tn, hitNear := s.enter(&nodes[near].box, float32(hit.t))
+			tf, hitFar := s.enter(&nodes[far].box, float32(hit.t))
+			switch {
+			case hitNear && hitFar:
+				if tf < tn {
+					near, far, tf = far, near, tn
 				}
-				stack[sp] = far
+				stack[sp] = waiting{far, tf}
 				sp++
 				at = near
 				continue
+			case hitNear:
+				at = near
+				continue
+			case hitFar:
+				at = far
+				continue
 			}
-			for i := n.first; i < n.first+n.count; i++ {
-				tr := &tris[i]
-				// Möller and Trumbore's test.
-				px := d.Y*tr.e2.Z - d.Z*tr.e2.Y
-				py := d.Z*tr.e2.X - d.X*tr.e2.Z
-				pz := d.X*tr.e2.Y - d.Y*tr.e2.X
-				det := tr.e1.X*px + tr.e1.Y*py + tr.e1.Z*pz
-				if det > -1e-14 && det < 1e-14 {
-					continue
-				}
-				inv := 1 / det
-				sx, sy, sz := o.X-tr.p.X, o.Y-tr.p.Y, o.Z-tr.p.Z
-				u := (sx*px + sy*py + sz*pz) * inv
-				if u < 0 || u > 1 {
-					continue
-				}
-				qx := sy*tr.e1.Z - sz*tr.e1.Y
-				qy := sz*tr.e1.X - sx*tr.e1.Z
-				qz := sx*tr.e1.Y - sy*tr.e1.X
-				v := (d.X*qx + d.Y*qy + d.Z*qz) * inv
-				if v < 0 || u+v > 1 {
-					continue
-				}
-				t := (tr.e2.X*qx + tr.e2.Y*qy + tr.e2.Z*qz) * inv
-				if t > tMin && t < hit.t {
-					hit, ok = meshHit{t, u, v, i}, true
-					if anyHit {
-						return hit, true
-					}
-				}
+		} else if m.leaf(n, o, d, &hit) {
+			ok = true
+			if anyHit {
+				return hit, true
 			}
 		}
-		if sp == 0 {
-			return hit, ok
+		for {
+			if sp == 0 {
+				return hit, ok
+			}
+			sp--
+			if stack[sp].t <= float32(hit.t) {
+				at = stack[sp].node
+				break
+			}
 		}
-		sp--
-		at = stack[sp]
 	}
 }
 
-// normals returns the smooth and the true normal at a hit.
-func (m *Mesh) normals(h meshHit) (smooth, flat Vec) {
-	t := &m.tris[h.tri]
-	smooth = t.n0.Scale(1 - h.u - h.v).Add(t.n1.Scale(h.u)).Add(t.n2.Scale(h.v)).Unit()
-	return smooth, t.e1.Cross(t.e2).Unit()
+// leaf tests the triangles of a leaf by Möller and Trumbore's method.
+func (m *Mesh) leaf(n *node, o, d Vec, hit *meshHit) (ok bool) {
+	ox, oy, oz := float32(o.X), float32(o.Y), float32(o.Z)
+	dx, dy, dz := float32(d.X), float32(d.Y), float32(d.Z)
+	tris := m.tris[n.first : n.first+n.count]
+	for i := range tris {
+		tr := &tris[i]
+		px := dy*tr.bz - dz*tr.by
+		py := dz*tr.bx - dx*tr.bz
+		pz := dx*tr.by - dy*tr.bx
+		det := tr.ax*px + tr.ay*py + tr.az*pz
+		if det == 0 {
+			continue
+		}
+		inv := 1 / det
+		sx, sy, sz := ox-tr.px, oy-tr.py, oz-tr.pz
+		u := (sx*px + sy*py + sz*pz) * inv
+		if u < 0 || u > 1 {
+			continue
+		}
+		qx := sy*tr.az - sz*tr.ay
+		qy := sz*tr.ax - sx*tr.az
+		qz := sx*tr.ay - sy*tr.ax
+		v := (dx*qx + dy*qy + dz*qz) * inv
+		if v < 0 || u+v > 1 {
+			continue
+		}
+		if t := (tr.bx*qx + tr.by*qy + tr.bz*qz) * inv; t > epsilon && float64(t) < hit.t {
+			*hit = meshHit{float64(t), float64(u), float64(v), n.first + int32(i)}
+			ok = true
+		}
+	}
+	return ok
+}
+
+// at returns the smooth and the true normal at a hit.
+func (m *Mesh) at(h meshHit) (smooth, flat Vec) {
+	n, t := &m.normals[h.tri], &m.tris[h.tri]
+	smooth = n[0].Scale(1 - h.u - h.v).Add(n[1].Scale(h.u)).Add(n[2].Scale(h.v)).Unit()
+	a, b := Vec{float64(t.ax), float64(t.ay), float64(t.az)}, Vec{float64(t.bx), float64(t.by), float64(t.bz)}
+	return smooth, a.Cross(b).Unit()
 }

@@ -72,6 +72,8 @@ type instance struct {
 	scale    float64
 	cos, sin float64
 	mat      *material
+	centre   Vec // of a sphere around it all, tested before anything dearer
+	radius   float64
 }
 
 type kind int
@@ -234,6 +236,10 @@ func (s *Scene) mesh(a *args, open Opener) error {
 	if !(in.scale > 0) {
 		return fmt.Errorf("scale must be positive")
 	}
+	box := mesh.nodes[0].box
+	lo, hi := Vec{float64(box[0]), float64(box[1]), float64(box[2])}, Vec{float64(box[4]), float64(box[5]), float64(box[6])}
+	in.centre = in.at.Add(in.out(lo.Add(hi).Scale(0.5 * in.scale)))
+	in.radius = hi.Sub(lo).Len() / 2 * in.scale
 	s.instances = append(s.instances, in)
 	return nil
 }

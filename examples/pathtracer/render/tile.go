@@ -27,12 +27,16 @@ type pixel struct {
 	albedo   Vec
 	normal   Vec
 	dist     float64
-	variance float64 // of the mean luminance of light
+	lum      float64 // of light
+	variance float64 // of lum
 }
 
-// apron is how far the filter looks, and so how far around a tile is rendered
+// reach is how far the filter looks, and apron how far around a tile is rendered
 // to make its edge come out as if there were none.
-const apron = 4
+const (
+	reach = 4
+	apron = reach + 1
+)
 
 // Tile renders the part rect of the whole image.
 func (s *Scene) Tile(rect image.Rectangle) *image.NRGBA {
@@ -44,6 +48,7 @@ func (s *Scene) Tile(rect image.Rectangle) *image.NRGBA {
 			pixels[(y-wide.Min.Y)*wide.Dx()+x-wide.Min.X] = s.sample(x, y)
 		}
 	}
+	pool(pixels, wide.Dx())
 	img := image.NewNRGBA(rect)
 	for y := rect.Min.Y; y < rect.Max.Y; y++ {
 		for x := rect.Min.X; x < rect.Max.X; x++ {
@@ -54,6 +59,13 @@ func (s *Scene) Tile(rect image.Rectangle) *image.NRGBA {
 	return img
 }
 
+// Sampling is adaptive: a pixel gets no more paths once it has enough of them
+// and the error of its mean is below what the filter takes care of.
+const (
+	enough   = 3
+	accurate = 0.04
+)
+
 // sample traces one pixel's paths.
 func (s *Scene) sample(x, y int) pixel {
 	p := path{s: s, rng: newRNG(s.Seed, x, y)}
@@ -62,37 +74,83 @@ func (s *Scene) sample(x, y int) pixel {
 	}
 	var sum pixel
 	var squares float64
-	c := &s.camera
-	for i := range s.Samples {
-		p.i = i
+	n := 0
+	for n < s.Samples {
+		p.i = n
 		var f feature
 		p.seen = &f
-		jx, jy := pair(i, p.offset[0], p.offset[1])
-		px := 2*(float64(x)+jx)/float64(s.Width) - 1
-		py := 2*(float64(y)+jy)/float64(s.Height) - 1
-		d := c.into.Add(c.right.Scale(px)).Add(c.down.Scale(py))
-		o := c.eye
-		if c.aperture > 0 {
-			at := o.Add(d.Scale(c.focus))
-			r := c.aperture * math.Sqrt(p.rng.float())
-			sin, cos := math.Sincos(2 * math.Pi * p.rng.float())
-			o = o.Add(c.right.Unit().Scale(r * cos)).Add(c.down.Unit().Scale(r * sin))
-			d = at.Sub(o)
-		}
-		light := bright(p.radiance(o, d.Unit(), 0, true))
-		light = Vec{light.X / math.Max(f.albedo.X, 0.02), light.Y / math.Max(f.albedo.Y, 0.02), light.Z / math.Max(f.albedo.Z, 0.02)}
-		sum.light = sum.light.Add(light)
+		o, d := s.aimed(&p, x, y)
+		c := bright(p.radiance(o, d, 0, true))
+		sum.light = sum.light.Add(c)
 		sum.albedo = sum.albedo.Add(f.albedo)
 		sum.normal = sum.normal.Add(f.normal)
 		sum.dist += f.dist
-		squares += light.Lum() * light.Lum()
+		lum := c.Lum()
+		squares += lum * lum
+		n++
+		if n == 2 && sum.dist >= 2*skyDistance || n >= enough && settled(sum.light.Lum(), squares, n) {
+			break
+		}
 	}
-	n := 1 / float64(s.Samples)
-	sum.light, sum.albedo, sum.normal = sum.light.Scale(n), sum.albedo.Scale(n), sum.normal.Scale(n)
-	sum.dist *= n
-	mean := sum.light.Lum()
-	sum.variance = math.Max(0, squares*n-mean*mean) * n
+	k := 1 / float64(n)
+	mean := sum.light.Lum() * k
+	sum.albedo, sum.normal, sum.dist = sum.albedo.Scale(k), sum.normal.Scale(k), sum.dist*k
+	a := sum.albedo.Lum()
+	sum.variance = max(0, squares*k-mean*mean) * k / (a*a + 1e-4)
+	// Divided after the mean, so that multiplying gives back what was measured.
+	sum.light = Vec{sum.light.X * k / tint(sum.albedo.X), sum.light.Y * k / tint(sum.albedo.Y), sum.light.Z * k / tint(sum.albedo.Z)}
+	sum.lum = sum.light.Lum()
 	return sum
+}
+
+// settled reports that the mean of n samples is accurate.
+func settled(sum, squares float64, n int) bool {
+	k := 1 / float64(n)
+	mean := sum * k
+	return squares*k-mean*mean < accurate*accurate*float64(n)*(mean*mean+1e-4)
+}
+
+// tint keeps the division by a colour away from zero.
+func tint(a float64) float64 { return max(a, 0.02) }
+
+// aimed is the ray of path p.i through a pixel.
+func (s *Scene) aimed(p *path, x, y int) (o, d Vec) {
+	c := &s.camera
+	jx, jy := pair(p.i, p.offset[0], p.offset[1])
+	px := 2*(float64(x)+jx)/float64(s.Width) - 1
+	py := 2*(float64(y)+jy)/float64(s.Height) - 1
+	d = c.into.Add(c.right.Scale(px)).Add(c.down.Scale(py))
+	o = c.eye
+	if c.aperture > 0 {
+		at := o.Add(d.Scale(c.focus))
+		r := c.aperture * math.Sqrt(p.rng.float())
+		sin, cos := math.Sincos(2 * math.Pi * p.rng.float())
+		o = o.Add(c.right.Unit().Scale(r * cos)).Add(c.down.Unit().Scale(r * sin))
+		d = at.Sub(o)
+	}
+	return o, d.Unit()
+}
+
+// pool averages the variances of neighbours: few samples say little about their
+// own spread, and a pixel that was lucky to look quiet would keep its error.
+func pool(pixels []pixel, w int) {
+	own := make([]float64, len(pixels))
+	for i := range pixels {
+		own[i] = pixels[i].variance
+	}
+	h := len(pixels) / w
+	for y := range h {
+		for x := range w {
+			sum, n := 0.0, 0.0
+			for j := max(0, y-1); j <= min(h-1, y+1); j++ {
+				for i := max(0, x-1); i <= min(w-1, x+1); i++ {
+					sum += own[j*w+i]
+					n++
+				}
+			}
+			pixels[y*w+x].variance = sum / n
+		}
+	}
 }
 
 // bright bounds a sample, so that one lucky path makes no white dot.
@@ -111,33 +169,43 @@ func filter(pixels []pixel, wide image.Rectangle, x, y int) Vec {
 	w, h := wide.Dx(), wide.Dy()
 	cx, cy := x-wide.Min.X, y-wide.Min.Y
 	c := &pixels[cy*w+cx]
-	if c.variance == 0 {
-		return c.light.Mul(c.albedo)
+	lum := c.lum
+	if c.variance <= 1e-4*lum*lum { // an error of 1% is nothing to clean
+		return c.light.Mul(tinted(c.albedo))
 	}
-	lum := c.light.Lum()
+	near := 22 / c.dist
 	var sum Vec
 	var weight float64
-	for j := max(0, cy-apron); j <= min(h-1, cy+apron); j++ {
-		for i := max(0, cx-apron); i <= min(w-1, cx+apron); i++ {
+	for j := max(0, cy-reach); j <= min(h-1, cy+reach); j++ {
+		for i := max(0, cx-reach); i <= min(w-1, cx+reach); i++ {
 			q := &pixels[j*w+i]
+			dl := lum - q.lum
+			noise := c.variance + q.variance
+			if dl*dl > 8*noise {
+				continue // far beyond what chance explains
+			}
 			dn := c.normal.Sub(q.normal)
 			da := c.albedo.Sub(q.albedo)
-			dd := (c.dist - q.dist) / (0.02 * c.dist)
-			e := dn.Dot(dn)*24 + da.Dot(da)*60 + dd*dd*0.2
-			dl := lum - q.light.Lum()
-			noise := c.variance + q.variance
-			e += math.Max(0, dl*dl-noise) / (1.6*noise + 1e-6)
+			dd := (c.dist - q.dist) * near
+			e := dn.Dot(dn)*24 + da.Dot(da)*60 + dd*dd
+			if over := dl*dl - noise; over > 0 {
+				e += over / (1.6*noise + 1e-6)
+			}
 			e += float64((i-cx)*(i-cx)+(j-cy)*(j-cy)) * 0.04
-			if e > 6 {
+			if e > 4 {
 				continue
 			}
-			k := math.Exp(-e)
+			k := 1 - e/4 // a bell's shape without an exponential's price
+			k *= k
+			k *= k
 			sum = sum.Add(q.light.Scale(k))
 			weight += k
 		}
 	}
-	return sum.Scale(1 / weight).Mul(c.albedo)
+	return sum.Scale(1 / weight).Mul(tinted(c.albedo))
 }
+
+func tinted(a Vec) Vec { return Vec{tint(a.X), tint(a.Y), tint(a.Z)} }
 
 // develop turns linear light into a screen's colour, by the curve film has.
 func (s *Scene) develop(c Vec) color.NRGBA {
@@ -148,7 +216,7 @@ func (s *Scene) develop(c Vec) color.NRGBA {
 func (s *Scene) tone(v float64) uint8 {
 	v *= s.Exposure
 	v = v * (2.51*v + 0.03) / (v*(2.43*v+0.59) + 0.14)
-	v = math.Max(0, math.Min(1, v))
+	v = max(0, min(1, v))
 	if v <= 0.0031308 {
 		v *= 12.92
 	} else {

@@ -12,12 +12,14 @@ type hit struct {
 	emit         Vec // of shining things
 }
 
-const epsilon = 1e-4
+const (
+	epsilon     = 4e-4
+	skyDistance = 1e3 // what the filter takes the sky's to be
+)
 
 // nearest finds the first thing on a ray.
-func (s *Scene) nearest(o, d Vec) (hit, bool) {
+func (s *Scene) nearest(o, d Vec, h *hit) bool {
 	best := math.Inf(1)
-	var h hit
 	var mat *material
 	for i := range s.planes {
 		if p := &s.planes[i]; d.Y != 0 {
@@ -38,9 +40,12 @@ func (s *Scene) nearest(o, d Vec) (hit, bool) {
 	}
 	for i := range s.instances {
 		in := &s.instances[i]
-		if mh, ok := in.mesh.intersect(in.into(o.Sub(in.at)).Scale(1/in.scale), in.into(d).Scale(1/in.scale), epsilon, best, false); ok {
+		if !in.near(o, d) {
+			continue
+		}
+		if mh, ok := in.mesh.intersect(in.into(o.Sub(in.at)).Scale(1/in.scale), in.into(d).Scale(1/in.scale), best, false); ok {
 			best, mat = mh.t, in.mat
-			smooth, flat := in.mesh.normals(mh)
+			smooth, flat := in.mesh.at(mh)
 			h.normal, h.flat, h.emit = in.out(smooth), in.out(flat), Vec{}
 		}
 	}
@@ -56,7 +61,7 @@ func (s *Scene) nearest(o, d Vec) (hit, bool) {
 		}
 	}
 	if mat == nil {
-		return h, false
+		return false
 	}
 	h.t, h.mat, h.p = best, mat, o.Add(d.Scale(best))
 	h.outside = d.Dot(h.flat) < 0
@@ -66,7 +71,7 @@ func (s *Scene) nearest(o, d Vec) (hit, bool) {
 	if d.Dot(h.normal) >= 0 { // a smooth normal may face away at the rim
 		h.normal = h.flat
 	}
-	return h, true
+	return true
 }
 
 var lampMaterial = material{kind: shining}
@@ -102,6 +107,13 @@ func (l *lamp) intersect(o, d Vec, tMax float64) (float64, bool) {
 	return t, u >= 0 && u <= 1 && v >= 0 && v <= 1
 }
 
+// near reports whether the ray passes the sphere around the instance.
+func (in *instance) near(o, d Vec) bool {
+	oc := o.Sub(in.centre)
+	b, c := oc.Dot(d), oc.Dot(oc)-in.radius*in.radius
+	return c <= 0 || b < 0 && b*b >= c
+}
+
 // into and out rotate between the world and an instance.
 func (in *instance) into(v Vec) Vec {
 	return Vec{in.cos*v.X - in.sin*v.Z, v.Y, in.sin*v.X + in.cos*v.Z}
@@ -127,13 +139,16 @@ func (s *Scene) passing(o, d Vec, far float64) Vec {
 	}
 	for i := range s.instances {
 		in := &s.instances[i]
+		if !in.near(o, d) {
+			continue
+		}
 		lo, ld := in.into(o.Sub(in.at)).Scale(1/in.scale), in.into(d).Scale(1/in.scale)
 		if in.mat.kind != glass {
-			if _, ok := in.mesh.intersect(lo, ld, epsilon, far, true); ok {
+			if _, ok := in.mesh.intersect(lo, ld, far, true); ok {
 				return Vec{}
 			}
-		} else if mh, ok := in.mesh.intersect(lo, ld, epsilon, far, false); ok {
-			smooth, _ := in.mesh.normals(mh)
+		} else if mh, ok := in.mesh.intersect(lo, ld, far, false); ok {
+			smooth, _ := in.mesh.at(mh)
 			light = light.Mul(in.mat.shade(math.Abs(in.out(smooth).Dot(d))))
 		}
 	}
@@ -157,7 +172,7 @@ func (m *material) albedo(p Vec) Vec {
 		return m.color2
 	case m.grain > 0:
 		n := noise(p.Scale(m.grain))*0.6 + noise(p.Scale(m.grain*3.1))*0.3 + noise(p.Scale(m.grain*9.7))*0.2
-		return m.color.Lerp(m.color2, math.Max(0, math.Min(1, 0.5+0.8*n)))
+		return m.color.Lerp(m.color2, max(0, min(1, 0.5+0.8*n)))
 	}
 	return m.color
 }
@@ -186,12 +201,14 @@ func (s *Scene) light(d Vec, sun bool) Vec {
 	k := &s.sky
 	var c Vec
 	if d.Y >= 0 {
-		c = k.horizon.Lerp(k.zenith, math.Pow(d.Y, 0.55))
+		c = k.horizon.Lerp(k.zenith, math.Sqrt(d.Y))
 	} else {
-		c = k.horizon.Lerp(k.ground, math.Min(1, -d.Y*4))
+		c = k.horizon.Lerp(k.ground, min(1, -d.Y*4))
 	}
 	if cos := d.Dot(k.sun); cos > 0 && k.glow > 0 {
-		c = c.Add(k.sunColor.Scale(k.glow * math.Pow(cos, 24)))
+		cos *= cos * cos
+		cos *= cos
+		c = c.Add(k.sunColor.Scale(k.glow * cos * cos * cos * cos)) // the cosine to the 24th
 	}
 	if sun && d.Dot(k.sun) >= k.sunCos {
 		c = c.Add(k.sunColor.Scale(1 / (2 * math.Pi * (1 - k.sunCos)))) // radiance = irradiance / solid angle
@@ -210,9 +227,9 @@ type path struct {
 
 // radiance is the light that reaches o from direction d.
 func (p *path) radiance(o, d Vec, depth int, sun bool) Vec {
-	h, ok := p.s.nearest(o, d)
-	if !ok {
-		p.note(Vec{1, 1, 1}, d.Scale(-1), 1e3)
+	var h hit
+	if !p.s.nearest(o, d, &h) {
+		p.note(Vec{1, 1, 1}, Vec{}, skyDistance)
 		return p.s.light(d, sun)
 	}
 	switch h.mat.kind {
@@ -249,8 +266,8 @@ func (p *path) matte(h *hit, depth int) Vec {
 	in := p.direct(o, h.normal, depth)
 	if depth < p.s.Depth {
 		keep := 1.0
-		if depth >= 2 { // Russian roulette
-			keep = math.Min(0.95, albedo.Max())
+		if depth >= 1 { // Russian roulette
+			keep = min(0.95, albedo.Max())
 		}
 		if keep == 1 || p.rng.float() < keep {
 			in = in.Add(p.radiance(o, p.scatter(h.normal, depth), depth+1, false).Scale(1 / keep))
@@ -280,8 +297,14 @@ func (p *path) draw(which, depth int) (float64, float64) {
 // direct is the light of sun and lamps on a matte surface, divided by its
 // colour.
 func (p *path) direct(o, n Vec, depth int) Vec {
+	// Beyond the first surface one light, drawn by lot, stands for all.
 	var sum Vec
-	if k := &p.s.sky; k.sunCos <= 1 && k.sun.Dot(n) > 0 {
+	only, weight := -1, 1.0
+	if depth > 0 {
+		weight = float64(len(p.s.lamps) + 1)
+		only = int(p.rng.float() * weight)
+	}
+	if k := &p.s.sky; only <= 0 && k.sunCos <= 1 && k.sun.Dot(n) > 0 {
 		a, b := p.draw(4, depth)
 		z := 1 - a*(1-k.sunCos)
 		r := math.Sqrt(1 - z*z)
@@ -289,10 +312,13 @@ func (p *path) direct(o, n Vec, depth int) Vec {
 		t, u := basis(k.sun)
 		d := t.Scale(r * cos).Add(u.Scale(r * sin)).Add(k.sun.Scale(z))
 		if c := d.Dot(n); c > 0 {
-			sum = p.s.passing(o, d, math.Inf(1)).Mul(k.sunColor).Scale(c / math.Pi)
+			sum = p.s.passing(o, d, math.Inf(1)).Mul(k.sunColor).Scale(weight * c / math.Pi)
 		}
 	}
 	for i := range p.s.lamps {
+		if only >= 0 && only != i+1 {
+			continue
+		}
 		l := &p.s.lamps[i]
 		a, b := p.draw(6, depth)
 		to := l.corner.Add(l.u.Scale(a)).Add(l.v.Scale(b)).Sub(o)
@@ -302,7 +328,7 @@ func (p *path) direct(o, n Vec, depth int) Vec {
 		if c <= 0 || shine <= 0 {
 			continue
 		}
-		sum = sum.Add(p.s.passing(o, d, dist-epsilon).Mul(l.color).Scale(c * shine * l.area / (dist * dist * math.Pi)))
+		sum = sum.Add(p.s.passing(o, d, dist-epsilon).Mul(l.color).Scale(weight * c * shine * l.area / (dist * dist * math.Pi)))
 	}
 	return sum
 }
@@ -313,7 +339,7 @@ func (p *path) metal(d Vec, h *hit, depth int) Vec {
 		return Vec{}
 	}
 	out := p.blur(reflect(d, h.normal), h, depth)
-	f := color.Lerp(Vec{1, 1, 1}, math.Pow(1-math.Min(1, -d.Dot(h.normal)), 5))
+	f := color.Lerp(Vec{1, 1, 1}, math.Pow(1-min(1, -d.Dot(h.normal)), 5))
 	if h.mat.rough > 0.15 {
 		p.note(color, h.normal, h.t)
 	}
@@ -393,6 +419,6 @@ func (p *path) glazed(d Vec, h *hit, depth int) Vec {
 func schlick(cos, ior float64) float64 {
 	r := (1 - ior) / (1 + ior)
 	r *= r
-	c := 1 - math.Min(1, math.Max(0, cos))
+	c := 1 - min(1, max(0, cos))
 	return r + (1-r)*c*c*c*c*c
 }

@@ -11,7 +11,7 @@ func (a Vec) Mul(b Vec) Vec             { return Vec{a.X * b.X, a.Y * b.Y, a.Z *
 func (a Vec) Scale(s float64) Vec       { return Vec{a.X * s, a.Y * s, a.Z * s} }
 func (a Vec) Dot(b Vec) float64         { return a.X*b.X + a.Y*b.Y + a.Z*b.Z }
 func (a Vec) Len() float64              { return math.Sqrt(a.Dot(a)) }
-func (a Vec) Max() float64              { return math.Max(a.X, math.Max(a.Y, a.Z)) }
+func (a Vec) Max() float64              { return max(a.X, max(a.Y, a.Z)) }
 func (a Vec) Lum() float64              { return 0.2126*a.X + 0.7152*a.Y + 0.0722*a.Z }
 func (a Vec) Lerp(b Vec, t float64) Vec { return a.Scale(1 - t).Add(b.Scale(t)) }
 
