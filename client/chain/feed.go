@@ -58,7 +58,10 @@ func (f *feed) run(ctx context.Context) {
 	backoff := feedBackoffMin
 	for ctx.Err() == nil {
 		before := f.height()
-		_ = f.session(ctx) // every cause is cured the same way: connect again, fill the gap
+		// Every cause is cured the same way: connect again, fill the gap. Calls must
+		// not go on over connections to a node that is no more.
+		_ = f.session(ctx)
+		f.c.http.CloseIdleConnections()
 		if f.height() > before {
 			backoff = feedBackoffMin
 		}
@@ -94,14 +97,12 @@ func (f *feed) session(ctx context.Context) error {
 			}
 		case <-time.After(feedStale):
 			// A node that crashes between commit and publication never publishes that
-			// block. If there is no new one either, the connections may lead to a node
-			// that is no more: the next session and call make new ones.
+			// block. If there is no new one either, this connection may be dead.
 			before := f.height()
 			if err := f.catchUp(ctx); err != nil {
 				return err
 			}
 			if f.height() == before {
-				f.c.http.CloseIdleConnections()
 				return errStale
 			}
 		}

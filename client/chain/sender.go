@@ -22,6 +22,9 @@ const (
 	// rebroadcastAfter is how long a transaction may stay out of sight before
 	// it is offered again, because a restarted node has an empty mempool.
 	rebroadcastAfter = time.Second
+	// broadcastTimeout: a node that takes so long to look at a transaction is
+	// asked again.
+	broadcastTimeout = 4 * time.Second
 	// maxTxBytes is the mempool's own limit.
 	maxTxBytes = 2 << 20
 	// maxAnew bounds how often a refusal that time may cure is tried again.
@@ -166,18 +169,18 @@ func (s *Sender) attempt(ctx context.Context, msgs []sdk.Msg, gas uint64) (*Resu
 // so that the block itself is the answer.
 func (s *Sender) deliver(ctx context.Context, raw []byte, expiry time.Time) (*Tx, int64, error) {
 	hash := TxHash(raw)
-	follower := s.c.Follow(0)
-	lastErr := s.broadcast(ctx, raw)
-	if isRefusal(lastErr) {
-		return nil, 0, lastErr
-	}
-	blocks := make(chan *Block)
-	watchCtx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- follower.pump(watchCtx, blocks) }()
+	follower := s.c.Follow(0) // before the broadcast: nothing is missed
+	blocks, ended := make(chan *Block), make(chan error, 1)
+	go func() { ended <- follower.pump(ctx, blocks) }()
+	answers := make(chan error, 1)
+	offer := func() { answers <- s.broadcast(ctx, raw) }
+	offers, underWay := 1, true
+	go offer()
 	again := time.NewTicker(rebroadcastAfter)
 	defer again.Stop()
+	var lastErr error
 	for {
 		select {
 		case b := <-blocks:
@@ -189,13 +192,19 @@ func (s *Sender) deliver(ctx context.Context, raw []byte, expiry time.Time) (*Tx
 			if b.Time.After(expiry) {
 				return nil, 0, fmt.Errorf("transaction %s: %w", hash, errExpired)
 			}
+		case err := <-answers:
+			underWay, lastErr = false, err
+			// A later refusal may only mean that an earlier offer did arrive.
+			if offers == 1 && isRefusal(err) {
+				return nil, 0, err
+			}
 		case <-again.C:
-			// Refusals are ignored here: the likeliest says that it is already in.
-			if err := s.broadcast(ctx, raw); err != nil && !isRefusal(err) {
-				lastErr = err
+			if !underWay {
+				offers, underWay = offers+1, true
+				go offer()
 			}
 		case err := <-ended:
-			if lastErr != nil {
+			if lastErr != nil && !isRefusal(lastErr) {
 				err = fmt.Errorf("%w (last answer to the broadcast: %w)", err, lastErr)
 			}
 			return nil, 0, fmt.Errorf("wait for transaction %s: %w; it may still be committed", hash, err)
@@ -211,7 +220,7 @@ func isRefusal(err error) bool {
 // broadcast offers the transaction to the node's mempool. *Error if it was
 // refused there; any other error leaves open whether it arrived.
 func (s *Sender) broadcast(ctx context.Context, raw []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, broadcastTimeout)
 	defer cancel()
 	res, err := s.c.rpc.BroadcastTxSync(ctx, raw)
 	if err != nil {
