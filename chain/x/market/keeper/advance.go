@@ -84,7 +84,7 @@ func payments(record *marketv1.Lease, s lease.Settlement) ([]escrowv1.Payment, e
 		{bountyTo, s.Bounty},
 	}
 	list := make([]escrowv1.Payment, 0, len(parts))
-	for i, part := range parts {
+	for i, part := range parts[:] { // the array itself: sums are merged as we go
 		if part.sum.IsZero() {
 			continue
 		}
