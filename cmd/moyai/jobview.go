@@ -182,12 +182,12 @@ func (v *jobView) flush() {
 	clear(v.partial)
 }
 
-// summary says what it cost, on standard error.
-func (v *jobView) summary(res *client.Result) {
-	if v.quiet || len(res.Leases) == 0 {
+// summary says what a job cost, on standard error.
+func (a *app) summary(res *client.Result) {
+	if len(res.Leases) == 0 {
 		return
 	}
-	t := newTable(v.a.err, "LEASE", "PROVIDER", "PRICE", "BILLED", "PAID", "BACK", "ENDED")
+	t := newTable(a.err, "LEASE", "PROVIDER", "PRICE", "BILLED", "PAID", "BACK", "ENDED")
 	for _, l := range res.Leases {
 		name := l.Moniker
 		if name == "" {
@@ -197,7 +197,7 @@ func (v *jobView) summary(res *client.Result) {
 	}
 	_ = t.flush()
 	if res.Output != "" {
-		v.a.say("results are in %s", strings.TrimSuffix(res.Output, "/"))
+		a.say("results are in %s", strings.TrimSuffix(res.Output, "/"))
 	}
 }
 

@@ -42,8 +42,8 @@ needs no withdrawing: it is in the operator's account once a lease is closed.`,
 			if len(given) > 0 {
 				coin = given[0]
 			}
-			return a.unbond(cmd.Context(), "on its way back; it is there", func(ctx context.Context, c *chain.Client, s *chain.Sender) (int64, error) {
-				return provider.Withdraw(ctx, c, s, coin)
+			return a.unbond(cmd.Context(), "on its way back; it is there", func(ctx context.Context, _ *chain.Client, s *chain.Sender) (int64, error) {
+				return provider.Withdraw(ctx, s, coin)
 			})
 		},
 	}

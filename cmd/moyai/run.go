@@ -183,12 +183,7 @@ func (a *app) attend(ctx context.Context, h *client.Handle, view *jobView, inter
 				return a.leave(ctx, h, exitDetached)
 			case <-interrupts:
 				a.say("stopping")
-				stopCtx, cancel := context.WithTimeout(ctx, time.Minute)
-				err := h.Stop(stopCtx)
-				cancel()
-				if err != nil {
-					return a.explain(err)
-				}
+				h.Stop()
 			}
 		}
 	}
@@ -230,8 +225,8 @@ func (a *app) finish(res *client.Result, err error, view *jobView) error {
 		}{"result", res}); err != nil {
 			return err
 		}
-	} else {
-		view.summary(res)
+	} else if !view.quiet {
+		a.summary(res)
 	}
 	if code := res.ExitCode(); code != 0 {
 		return &exitError{code}

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"time"
-
 	"context"
+	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -26,11 +26,15 @@ func (a *app) stopCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			if err := c.Stop(ctx, given[0]); err != nil {
+			res, err := c.Stop(ctx, given[0])
+			if err != nil {
 				return a.explain(err)
 			}
-			a.say("stopped; `moyai lease show %s` tells where the money went", given[0])
-			return nil
+			return a.print(res, func(io.Writer) error {
+				a.say("stopped")
+				a.summary(res)
+				return nil
+			})
 		},
 	}
 }

@@ -1,0 +1,178 @@
+// Command bench measures everything the README claims about speed, in one run,
+// and writes bench/out.json: name → {value, unit, n}. Processes are real and
+// speak libp2p; nothing is warm but the compiled module.
+//
+//	go run ./bench                        everything, under eight minutes on two cores
+//	go run ./bench -only lease-ops        one part: lease-ops, dev, lan or kernels
+//	go run ./bench -only lease-ops -profile DIR
+//
+// It measures; it asserts nothing and fails only if something could not be
+// measured. README.md tells what the figures mean and what moved them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/moyai-network/moyai/bench/load"
+	"github.com/moyai-network/moyai/bench/measure"
+)
+
+// promised are the figures that a whole run must have.
+var promised = []string{
+	"order_to_output_dev_ms", "order_to_output_lan_ms", "wasm_ratio",
+	"lease_ops_single_per_s", "lease_ops_batched_per_s", "bank_sends_per_s",
+	"txs_per_lease", "bytes_per_lease",
+}
+
+// bench is one run.
+type bench struct {
+	bin      string // folder with moyai and moyai-worker
+	out      string
+	only     string
+	profiles string
+	keep     bool
+
+	dir    string // everything this run makes
+	begin  time.Time
+	report measure.Report
+}
+
+// part is a piece that can be run by itself.
+type part struct {
+	name string
+	run  func(*bench, context.Context) error
+}
+
+var parts = []part{
+	{"lease-ops", (*bench).leaseOps},
+}
+
+func main() {
+	b := &bench{begin: time.Now()}
+	flag.StringVar(&b.bin, "bin", "bin", "folder with the executables moyai and moyai-worker")
+	flag.StringVar(&b.out, "out", "bench/out.json", "file for the figures")
+	flag.StringVar(&b.only, "only", "", "run these parts only, separated by commas: "+strings.Join(partNames(), ", "))
+	flag.StringVar(&b.profiles, "profile", "", "folder for CPU profiles of the loaded validator (they cost some speed)")
+	flag.BoolVar(&b.keep, "keep", false, "keep the networks' folders and logs")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func partNames() []string {
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	return names
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	chosen, err := b.chosen()
+	if err != nil {
+		return err
+	}
+	for _, path := range []*string{&b.bin, &b.out, &b.profiles} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	if _, err := exec.LookPath(b.moyai()); err != nil {
+		return fmt.Errorf("no executable %s: run `make build` first", b.moyai())
+	}
+	if b.dir, err = os.MkdirTemp("", "moyai-bench-"); err != nil {
+		return err
+	}
+	defer func() {
+		if b.keep || err != nil && ctx.Err() == nil {
+			b.say("logs are in %s", b.dir)
+			return
+		}
+		_ = os.RemoveAll(b.dir)
+	}()
+	var failed []error
+	for _, p := range chosen {
+		b.say("== %s", p.name)
+		if err := p.run(b, ctx); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+	}
+	return errors.Join(append(failed, b.write(len(chosen) == len(parts)))...)
+}
+
+// chosen are the parts named by -only, in the order in which they run.
+func (b *bench) chosen() ([]part, error) {
+	if b.only == "" {
+		return parts, nil
+	}
+	wanted := strings.Split(b.only, ",")
+	for _, w := range wanted {
+		if !slices.Contains(partNames(), w) {
+			return nil, fmt.Errorf("no part %q: there are %s", w, strings.Join(partNames(), ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !slices.Contains(wanted, p.name) }), nil
+}
+
+// write prints and stores the figures. What a partial run did not measure stays
+// as an earlier one found it.
+func (b *bench) write(whole bool) error {
+	if err := b.report.Print(os.Stdout); err != nil {
+		return err
+	}
+	if !whole {
+		if err := b.report.MergeFile(b.out); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(b.out), 0o755); err != nil {
+		return err
+	}
+	if err := b.report.WriteFile(b.out); err != nil {
+		return err
+	}
+	b.say("wrote %s", b.out)
+	if missing := b.report.Missing(promised); whole && len(missing) > 0 {
+		return fmt.Errorf("not measured: %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// say prints a line of progress with the time since the start.
+func (b *bench) say(format string, args ...any) {
+	fmt.Printf("[%5.1fs] %s\n", time.Since(b.begin).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (b *bench) moyai() string { return filepath.Join(b.bin, "moyai") }
+
+// leaseOps loads a chain with lease operations and bank sends.
+func (b *bench) leaseOps(ctx context.Context) error {
+	cfg := load.Defaults()
+	cfg.Bin, cfg.Profiles, cfg.Say = b.moyai(), b.profiles, b.say
+	cfg.Dir = filepath.Join(b.dir, "lease-ops")
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return err
+	}
+	return load.Run(ctx, cfg, &b.report)
+}
