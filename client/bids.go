@@ -132,7 +132,7 @@ type arrival struct {
 // collect announces the orders and gathers answers until every provider reached
 // has answered every order, or a short while after the first bid, or until
 // nobody can be expected to answer any more.
-func (c *Client) collect(ctx context.Context, orders []*order, params lease.Params, reached int, emit func(Event)) (*collection, error) {
+func (c *Client) collect(ctx context.Context, orders []*order, params lease.Params, reached int, began time.Time, emit func(Event)) (*collection, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	arrivals := make(chan arrival)
@@ -148,7 +148,7 @@ func (c *Client) collect(ctx context.Context, orders []*order, params lease.Para
 	if err != nil {
 		return nil, err
 	}
-	emit(Event{Kind: EventAnnounced, Count: len(orders)})
+	emit(Event{Kind: EventAnnounced, Count: len(orders), Time: began})
 
 	col := &collection{bids: make([][]*bid, len(orders))}
 	w := newWindow(c.cfg.BidTimeout, c.cfg.BidWindow, reached, len(orders))

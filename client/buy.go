@@ -83,6 +83,7 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 	if connected == 0 {
 		return nil, noProviders(listed)
 	}
+	began := time.Now()
 	orders := make([]*order, k)
 	for i := range orders {
 		if orders[i], err = c.newOrder(s.jobID, s.job, s.program, params.MaxOrderLifeMs); err != nil {
@@ -94,7 +95,7 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 	}
 	money := make(chan balanceReply, 1)
 	go func() { money <- c.balances(ctx) }() // beside the bids, not after them
-	col, err := c.collect(ctx, orders, rules, connected, s.emit)
+	col, err := c.collect(ctx, orders, rules, connected, began, s.emit)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 	}
 	col.close(keep)
 	defer col.close(nil)
-	if err := s.afford(<-money, choices, params); err != nil {
+	if err := s.afford(<-money, choices, params, c.sender.Address()); err != nil {
 		return nil, err
 	}
 	if choices = s.gatherReady(ctx, choices); len(choices) == 0 {
@@ -233,7 +234,7 @@ func (c *Client) balances(ctx context.Context) balanceReply {
 
 // afford checks that the holds at the bid prices, the bounties and the fee are
 // there, before anything is sent.
-func (s *shopping) afford(money balanceReply, choices []*choice, params marketv1.Params) error {
+func (s *shopping) afford(money balanceReply, choices []*choice, params marketv1.Params, account string) error {
 	if money.err != nil {
 		return money.err
 	}
@@ -259,7 +260,7 @@ func (s *shopping) afford(money balanceReply, choices []*choice, params marketv1
 	}
 	for denom, n := range need {
 		if money.have[denom].Cmp(n) < 0 {
-			return &FundsError{Address: s.c.sender.Address(), Need: n, Have: money.have[denom], Denom: denom,
+			return &FundsError{Address: account, Need: n, Have: money.have[denom], Denom: denom,
 				What: fmt.Sprintf("holding %d lease(s) of %s", len(choices), s.job.Timeout)}
 		}
 	}

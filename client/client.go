@@ -72,6 +72,8 @@ type Client struct {
 	content *content.Server
 	peers   *directory
 
+	online sync.Mutex // guards the start of the host
+
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -83,9 +85,9 @@ type Client struct {
 	watchers map[string]func(chain.Event)       // by lease id bytes; must not block
 }
 
-// New dials the chain, opens the keyring and starts the tenant's libp2p host. It
-// connects to providers in the background, so that a later Run finds them warm.
-// ctx bounds only New itself.
+// New dials the chain and opens keyring and journal. The libp2p host starts with
+// the first call that needs providers, or with Connect. ctx bounds only New
+// itself.
 func New(ctx context.Context, cfg Config) (_ *Client, err error) {
 	cfg.EnsureDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -111,12 +113,26 @@ func New(ctx context.Context, cfg Config) (_ *Client, err error) {
 	}
 	// Quotes and listings need no account, so its absence is told when it is used.
 	c.keyErr = c.openKey()
+	return c, nil
+}
+
+// Connect starts the libp2p host and connects to providers in the background, so
+// that a later Run finds them warm. Calling it again does nothing.
+func (c *Client) Connect() error {
+	c.online.Lock()
+	defer c.online.Unlock()
+	if c.peers != nil {
+		return nil
+	}
+	if c.ctx.Err() != nil {
+		return errors.New("client is closed")
+	}
 	if err := c.startHost(); err != nil {
-		return nil, err
+		return err
 	}
 	c.wg.Go(c.watchChain)
 	c.wg.Go(c.peers.keep)
-	return c, nil
+	return nil
 }
 
 func (c *Client) openKey() error {
@@ -146,15 +162,17 @@ func (c *Client) startHost() error {
 	if err != nil {
 		return err
 	}
-	if c.host, err = p2p.New(p2p.Config{Key: key, Listen: c.cfg.Listen, Logger: c.log}); err != nil {
-		return err
+	if c.host == nil {
+		if c.host, err = p2p.New(p2p.Config{Key: key, Listen: c.cfg.Listen, Logger: c.log}); err != nil {
+			return err
+		}
 	}
 	if c.orders, err = gossip.Join(c.host, gossip.Config{ChainID: c.chain.ChainID(), Logger: c.log}); err != nil {
 		return err
 	}
 	c.content = content.Serve(c.host, c.mayFetch)
 	c.host.HandleBids(c.receiveBid)
-	c.peers = newDirectory(c.ctx, c.chain, c.host, c.log)
+	c.peers = newDirectory(c.ctx, c.chain, c.host, c.log) // last: it tells that all is there
 	return nil
 }
 
@@ -162,6 +180,8 @@ func (c *Client) startHost() error {
 // as receipts were acknowledged or an Away covers them.
 func (c *Client) Close() error {
 	c.cancel()
+	c.online.Lock()
+	defer c.online.Unlock()
 	var errs []error
 	if c.content != nil {
 		c.content.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,6 +140,15 @@ func (d *directory) find(id peer.ID) machine {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.machines[id]
+}
+
+// located adds to a provider's last known addresses those of the registry: it may
+// have moved.
+func (c *Client) located(info peer.AddrInfo) peer.AddrInfo {
+	if m := c.peers.find(info.ID); m.info.ID != "" {
+		info.Addrs = append(slices.Clone(m.info.Addrs), info.Addrs...)
+	}
+	return info
 }
 
 // poke makes keep look again soon.

@@ -32,7 +32,9 @@ func newEmitter(fn func(Event)) *emitter {
 }
 
 func (e *emitter) send(ev Event) {
-	ev.Time = time.Now()
+	if ev.Time.IsZero() {
+		ev.Time = time.Now()
+	}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if !e.closed {

@@ -12,7 +12,7 @@ type EventKind string
 const (
 	EventPrepared  EventKind = "prepared"  // module and inputs are hashed: Bytes in all
 	EventReached   EventKind = "reached"   // connected to Count providers
-	EventAnnounced EventKind = "announced" // Count orders are out
+	EventAnnounced EventKind = "announced" // Count orders are out; Time is just before the first was signed
 	EventBid       EventKind = "bid"       // Provider offers Price
 	EventRefused   EventKind = "refused"   // Provider will not, Text says why
 	EventOpening   EventKind = "opening"   // the transaction is on its way

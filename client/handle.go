@@ -32,6 +32,9 @@ func (c *Client) Run(ctx context.Context, job Job) (*Handle, error) {
 	if err := job.Validate(); err != nil {
 		return nil, err
 	}
+	if err := c.Connect(); err != nil { // beside the hashing of the files
+		return nil, err
+	}
 	if err := absolute(&job); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadJob, err)
 	}
@@ -142,6 +145,9 @@ func (c *Client) Attach(ctx context.Context, name string, events func(Event)) (*
 }
 
 func (c *Client) attach(ctx context.Context, id []byte, events func(Event)) (*Handle, error) {
+	if err := c.Connect(); err != nil {
+		return nil, err
+	}
 	lock, err := c.journal.LockJob(id)
 	if errors.Is(err, journal.ErrLocked) {
 		return nil, fmt.Errorf("%w: %s", ErrBusy, journal.JobName(id))

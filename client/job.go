@@ -70,19 +70,25 @@ type Result struct {
 // ExitCode is the exit code to pass on: that of the first task that failed, 0
 // if none did, 125 if one never ended.
 func (r *Result) ExitCode() int {
+	if len(r.Tasks) == 0 {
+		return exitNeverEnded
+	}
 	for _, t := range r.Tasks {
 		if !t.Done {
-			return 125
+			return exitNeverEnded
 		}
 		if t.ExitCode != 0 {
 			return int(t.ExitCode)
 		}
 		if t.Reason != reasonExited {
-			return 125
+			return exitNeverEnded
 		}
 	}
 	return 0
 }
+
+// exitNeverEnded says that there is no exit code of the program's own.
+const exitNeverEnded = 125
 
 // reasonExited is compute's word for a program that ended by itself.
 const reasonExited = "exited"

@@ -19,6 +19,7 @@ import (
 const (
 	maxTasks    = 1 << 20
 	maxParallel = 64
+	minUnacked  = 2 * time.Second
 )
 
 // EnsureDefaults fills what was left zero.
@@ -59,6 +60,8 @@ func (j *Job) Validate() error {
 		return bad("no module given: name a .wasm file")
 	case j.Timeout < time.Millisecond:
 		return bad("no timeout given: say how long the lease may last, for example 10m")
+	case j.MaxUnacked < minUnacked:
+		return bad("max unacked %s: receipts come every second, so it must be at least %s", j.MaxUnacked, minUnacked)
 	case j.MaxPrice.Denom == "" || j.MaxPrice.PerSeconds == 0:
 		return bad("no price ceiling given: say what you would pay at most, for example 0.05MOY/h")
 	case j.TaskTimeout > j.Timeout:

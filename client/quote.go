@@ -30,6 +30,9 @@ func (c *Client) Quote(ctx context.Context, job Job) ([]Quote, error) {
 			return nil, fmt.Errorf("%w: price ceiling: %w", ErrBadJob, err)
 		}
 	}
+	if err := c.Connect(); err != nil {
+		return nil, err
+	}
 	_, listed := c.peers.ready(ctx)
 	if listed == 0 {
 		return nil, noProviders(0)

@@ -78,6 +78,7 @@ func (t *tenancy) closeFinal() {
 // closeOneSided ends a lease alone, showing the highest receipt we signed: a
 // lower one would cost the difference twice.
 func (t *tenancy) closeOneSided(reason lease.Reason) {
+	t.oneSided = true
 	item := marketv1.CloseItem{
 		LeaseId: t.row.LeaseID, Action: marketv1.CloseAction_CLOSE_ACTION_ONE_SIDED, Reason: uint32(reason), Away: t.row.Away,
 	}

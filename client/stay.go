@@ -41,12 +41,8 @@ func (t *tenancy) stay() {
 func (t *tenancy) session() error {
 	dial, cancel := context.WithTimeout(t.ctx, dialTimeout)
 	defer cancel()
-	info := t.info
-	if m := t.r.c.peers.find(info.ID); m.info.ID != "" {
-		info.Addrs = append(slices.Clone(m.info.Addrs), info.Addrs...) // it may have moved
-	}
 	hello := p2p.Hello{LeaseID: t.row.LeaseID, Access: t.o.access, Logs: p2p.LogFollow, LogFrom: t.log.offsets()}
-	s, err := t.r.c.host.OpenLeaseStream(dial, info, hello)
+	s, err := t.r.c.host.OpenLeaseStream(dial, t.r.c.located(t.info), hello)
 	if err != nil {
 		return err
 	}

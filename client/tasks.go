@@ -180,7 +180,7 @@ func (r *run) bring(t *tenancy, index uint64, root []byte, total uint64) error {
 		if err := os.RemoveAll(temp); err != nil {
 			return err
 		}
-		err = content.Fetch(r.ctx, r.c.host, t.info, get, temp, limits, progress)
+		err = content.Fetch(r.ctx, r.c.host, r.c.located(t.info), get, temp, limits, progress)
 		if err == nil {
 			break
 		}

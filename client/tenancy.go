@@ -66,6 +66,7 @@ type tenancy struct {
 	settling  bool
 	closed    bool
 	closing   bool // a close of ours is under way
+	oneSided  bool // we have shown our last receipt to the chain
 	triedAt   time.Time
 	checkedAt time.Time
 	endText   string
@@ -272,6 +273,9 @@ func (t *tenancy) propose(m *p2p.Propose) {
 		t.say(&p2p.Ack{Receipt: t.acked.Bytes()}) // our answer was lost
 		return
 	}
+	if t.oneSided {
+		return // a higher receipt than the one we showed would cost us the difference twice
+	}
 	if err := t.mayAck(wire.ReceiptView(signed.Value)); err != nil {
 		t.warn("not signed: " + err.Error())
 		return
@@ -310,11 +314,7 @@ func (t *tenancy) mayAck(next receipt.Receipt) error {
 		return receipt.Start(next)
 	}
 	prev := wire.ReceiptView(t.acked.Value)
-	ahead := t.o.signed.Value.Terms.MaxUnackedMS
-	if t.awayMS > prev.ElapsedMS {
-		ahead += t.awayMS - prev.ElapsedMS // acknowledged in advance
-	}
-	if err := receipt.Next(prev, next, ahead); err != nil {
+	if err := receipt.NextAllowed(prev, next, t.awayMS, t.o.signed.Value.Terms.MaxUnackedMS); err != nil {
 		return err
 	}
 	return receipt.Plausible(next, uint64(max(0, time.Since(t.started).Milliseconds())), skewMS)
@@ -339,6 +339,7 @@ func (t *tenancy) remember(both wire.Signed[wire.Receipt]) error {
 
 func (t *tenancy) acknowledged(v wire.Receipt) {
 	if v.Sequence == 0 && !v.Final {
+		t.r.feedStdin(t)
 		t.r.emit(Event{Kind: EventStarted, Lease: t.name, Provider: t.row.Provider, Moniker: t.row.Moniker})
 		return
 	}
