@@ -1,0 +1,72 @@
+package runtimetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+const module = "github.com/moyai-network/moyai"
+
+// BuildWorker builds moyai-worker and returns its path.
+func BuildWorker(tb testing.TB) string {
+	return build(tb, "moyai-worker", module+"/cmd/moyai-worker", "CGO_ENABLED=0")
+}
+
+// BuildWasm builds a Go program for WASI preview 1 and returns its path. pkg is
+// its path within this module: "examples/wordcount".
+func BuildWasm(tb testing.TB, pkg string) string {
+	return build(tb, filepath.Base(pkg)+".wasm", module+"/"+pkg, "GOOS=wasip1", "GOARCH=wasm")
+}
+
+// BuildProbe builds the suite's own guest.
+func BuildProbe(tb testing.TB) string { return BuildWasm(tb, "compute/runtimetest/guests/probe") }
+
+// CacheDir is a directory of compiled code that test runs share, so that only
+// the first compiles.
+func CacheDir(tb testing.TB) string {
+	dir := filepath.Join(artefacts(tb), "cache")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+// artefacts is one directory per user: go build's own cache makes rebuilding
+// cheap, and nothing piles up.
+func artefacts(tb testing.TB) string {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("moyai-runtimetest-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+var built sync.Map // output path → func() error
+
+func build(tb testing.TB, name, pkg string, env ...string) string {
+	tb.Helper()
+	out := filepath.Join(artefacts(tb), name)
+	once, _ := built.LoadOrStore(out, sync.OnceValue(func() error {
+		// Into place by rename: another test binary may be running the old one.
+		dir, err := os.MkdirTemp(filepath.Dir(out), "build-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		fresh := filepath.Join(dir, name)
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", fresh, pkg)
+		cmd.Env = append(os.Environ(), env...)
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", pkg, err, said)
+		}
+		return os.Rename(fresh, out)
+	}))
+	if err := once.(func() error)(); err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
