@@ -9,6 +9,7 @@ import (
 
 // The protocols of a host. There is one id per stream, always.
 const (
+	OrderProtocol   protocol.ID = "/moyai/order/1"
 	BidProtocol     protocol.ID = "/moyai/bid/1"
 	QuoteProtocol   protocol.ID = "/moyai/quote/1"
 	LeaseProtocol   protocol.ID = "/moyai/lease/1"

@@ -1,6 +1,13 @@
 // Package gossip carries announced orders from tenants to every provider that
 // listens, and refuses to carry anything else.
 //
+// A tenant pushes its order on a stream to each listener it is connected to; they
+// relay it by gossipsub to those it is not. The first hop is a push because
+// gossipsub loses what is published in the first moments of a connection: before
+// the mesh has grown (a heartbeat) or while two hosts that dialled each other over
+// QUIC and TCP at once drop one of the two. A fresh tenant announces at just that
+// moment.
+//
 // A message passes on only if its order is signed by its payer, has not expired,
 // and its payer is known to hold funds; each account and each peer has a rate.
 // What is malformed or badly signed is rejected and struck against whoever sent
@@ -9,8 +16,7 @@
 //
 // It does not decide whether an order is worth a bid, and it connects to nobody:
 // connections come from the registry's addresses. Its parameters are fit for
-// networks of one peer as for hundreds: a publisher sends to every subscriber it
-// is connected to, so that a fresh tenant's order needs one hop and no mesh.
+// networks of one peer as for hundreds.
 package gossip
 
 import (
@@ -19,11 +25,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/limit"
@@ -94,27 +100,38 @@ func (c *Config) EnsureDefaults() {
 type Orders struct {
 	host   *p2p.Host
 	cfg    Config
-	topic  *pubsub.Topic
+	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
+	pushes sync.WaitGroup
+
+	// Of a host that can check funds, and so may listen:
+	validator *validator
+	topic     *pubsub.Topic
 }
 
-// Join takes part in the gossip of p2p.OrderTopic. It listens to nothing before
-// Subscribe. One Orders per host.
+// Join takes part in the gossip of p2p.OrderTopic. A host without a FundsChecker
+// can announce its own orders and no more. Nothing is heard before Subscribe. One
+// Orders per host.
 func Join(h *p2p.Host, cfg Config) (*Orders, error) {
 	cfg.EnsureDefaults()
 	if err := wire.CheckChainID(cfg.ChainID); err != nil {
 		return nil, fmt.Errorf("join gossip: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	topic, err := join(ctx, h, cfg)
-	if err != nil {
+	o := &Orders{host: h, cfg: cfg, ctx: ctx, cancel: cancel}
+	if cfg.Funds == nil {
+		return o, nil
+	}
+	o.validator = newValidator(h, cfg)
+	var err error
+	if o.topic, err = join(ctx, h, o.validator); err != nil {
 		cancel()
 		return nil, fmt.Errorf("join gossip: %w", err)
 	}
-	return &Orders{host: h, cfg: cfg, topic: topic, cancel: cancel}, nil
+	return o, nil
 }
 
-func join(ctx context.Context, h *p2p.Host, cfg Config) (*pubsub.Topic, error) {
+func join(ctx context.Context, h *p2p.Host, v *validator) (*pubsub.Topic, error) {
 	ps, err := pubsub.NewGossipSub(ctx, h.Host,
 		// The order inside is signed by its payer: a second signature by the
 		// publisher's host would cost time and add nothing that is checked.
@@ -124,6 +141,7 @@ func join(ctx context.Context, h *p2p.Host, cfg Config) (*pubsub.Topic, error) {
 		pubsub.WithFloodPublish(true),
 		pubsub.WithMaxMessageSize(maxRPC),
 		pubsub.WithPeerOutboundQueueSize(256),
+		pubsub.WithValidateQueueSize(1024),
 		pubsub.WithSeenMessagesTTL(2*time.Minute),
 		pubsub.WithGossipSubParams(params()),
 		pubsub.WithSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(p2p.OrderTopic)),
@@ -131,7 +149,6 @@ func join(ctx context.Context, h *p2p.Host, cfg Config) (*pubsub.Topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := newValidator(h, cfg)
 	err = ps.RegisterTopicValidator(p2p.OrderTopic, v.validate,
 		pubsub.WithValidatorTimeout(fundsTimeout+time.Second), pubsub.WithValidatorConcurrency(256))
 	if err != nil {
@@ -163,55 +180,27 @@ func messageID(m *pb.Message) string {
 	return string(sum[:20])
 }
 
-// Publish announces an order to every connected subscriber at once and returns
-// how many there were. It waits until there are at least want of them or ctx ends
-// (a peer is known as a subscriber one round trip after the connection); ErrNobody
-// if by then there is none.
-func (o *Orders) Publish(ctx context.Context, a *p2p.Announce, want int) (reached int, err error) {
-	data, err := a.Encode()
+// relay hands a judged order to this host's subscribers and to the gossip. That it
+// is known already is no error.
+func (o *Orders) relay(ctx context.Context, order Order) error {
+	data, err := order.Announce.Encode()
 	if err != nil {
-		return 0, fmt.Errorf("announce order: %w", err)
+		return err
 	}
-	waitErr := o.WaitPeers(ctx, want)
-	if reached = len(o.Peers()); reached == 0 {
-		return 0, errors.Join(ErrNobody, waitErr)
-	}
-	// What is known now is told, even if ctx ended while waiting for more.
-	if err := o.topic.Publish(context.WithoutCancel(ctx), data); err != nil {
-		return 0, fmt.Errorf("announce order: %w", err)
-	}
-	return reached, nil
-}
-
-// Peers are the connected peers that listen for orders.
-func (o *Orders) Peers() []peer.ID { return o.topic.ListPeers() }
-
-// WaitPeers waits until at least n connected peers listen, or returns ctx's error.
-func (o *Orders) WaitPeers(ctx context.Context, n int) error {
-	if len(o.Peers()) >= n {
-		return nil
-	}
-	events, err := o.topic.EventHandler()
-	if err != nil {
-		return fmt.Errorf("wait for peers: %w", err)
-	}
-	defer events.Cancel()
-	for len(o.Peers()) < n {
-		if _, err := events.NextPeerEvent(ctx); err != nil {
-			return fmt.Errorf("waiting for %d peers that listen for orders, have %d: %w", n, len(o.Peers()), err)
-		}
-	}
-	return nil
+	return o.topic.Publish(ctx, data, pubsub.WithValidatorData(order))
 }
 
 // Subscription is a stream of orders that passed the validator.
-type Subscription struct{ sub *pubsub.Subscription }
+type Subscription struct {
+	sub    *pubsub.Subscription
+	remove func()
+}
 
 // backlog is how many orders wait for a slow subscriber; more are dropped, since
 // an old order is worth less than a fresh one is to the next provider.
 const backlog = 512
 
-// Subscribe starts listening for orders, and relaying them.
+// Subscribe starts listening for orders, and relaying them. One at a time.
 func (o *Orders) Subscribe() (*Subscription, error) {
 	if o.cfg.Funds == nil {
 		return nil, errors.New("subscribe to orders: no way to check a payer's funds was given")
@@ -220,27 +209,27 @@ func (o *Orders) Subscribe() (*Subscription, error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to orders: %w", err)
 	}
-	return &Subscription{sub}, nil
+	return &Subscription{sub, o.host.Handle(p2p.OrderProtocol, o.listen)}, nil
 }
 
 // Next waits for the next order. It returns ctx's error, or an error after Close.
+// An order may come again with other addresses of its tenant.
 func (s *Subscription) Next(ctx context.Context) (Order, error) {
-	for {
-		m, err := s.sub.Next(ctx)
-		if err != nil {
-			return Order{}, fmt.Errorf("next order: %w", err)
-		}
-		if order, ok := m.ValidatorData.(Order); ok { // not set on what this host published itself
-			return order, nil
-		}
+	m, err := s.sub.Next(ctx)
+	if err != nil {
+		return Order{}, fmt.Errorf("next order: %w", err)
 	}
+	return m.ValidatorData.(Order), nil // nothing passes without: see validate and relay
 }
 
 // Close stops listening.
-func (s *Subscription) Close() { s.sub.Cancel() }
+func (s *Subscription) Close() {
+	s.remove()
+	s.sub.Cancel()
+}
 
-// Close leaves the gossip.
+// Close leaves the gossip; announcements under way are dropped.
 func (o *Orders) Close() {
-	_ = o.topic.Close() // fails only while subscribed, and the context ends that too
 	o.cancel()
+	o.pushes.Wait()
 }

@@ -2,7 +2,9 @@ package gossip
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +49,7 @@ type validator struct {
 	funds    *fundsCache
 
 	mu       sync.Mutex
-	variants *limit.Table[[32]byte, int]
+	variants *limit.Table[[32]byte, [][32]byte] // by order: hashes of its announcements
 }
 
 func newValidator(h *p2p.Host, cfg Config) *validator {
@@ -56,14 +58,14 @@ func newValidator(h *p2p.Host, cfg Config) *validator {
 		peers:    limit.New[peer.ID](cfg.PeerRate, maxTracked, cfg.Now),
 		accounts: limit.New[string](cfg.AccountRate, maxTracked, cfg.Now),
 		funds:    newFundsCache(cfg.Funds, cfg.FundsTTL, cfg.Now),
-		variants: limit.NewTable[[32]byte, int](maxTracked),
+		variants: limit.NewTable[[32]byte, [][32]byte](maxTracked),
 	}
 }
 
 // validate is gossipsub's validator: it runs on its own goroutine per message.
 func (v *validator) validate(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	if from == v.host.ID() {
-		return pubsub.ValidationAccept // our own; others will judge it
+		return pubsub.ValidationAccept // judged already: see relay
 	}
 	order, err := v.check(ctx, from, m.GetData())
 	switch {
@@ -98,6 +100,10 @@ func (v *validator) check(ctx context.Context, from peer.ID, data []byte) (Order
 	if err != nil {
 		return Order{}, err
 	}
+	return v.judge(ctx, a)
+}
+
+func (v *validator) judge(ctx context.Context, a *p2p.Announce) (Order, error) {
 	order, err := wire.Open[wire.Order](v.cfg.ChainID, a.Order)
 	if err != nil {
 		return Order{}, err
@@ -114,7 +120,7 @@ func (v *validator) check(ctx context.Context, from peer.ID, data []byte) (Order
 		return Order{}, err
 	}
 	// From here on the payer is proven, and may be held to its own limits.
-	if err := v.admit(order); err != nil {
+	if err := v.admit(order, a); err != nil {
 		return Order{}, err
 	}
 	if err := v.funds.check(ctx, order.Value.Payer); err != nil {
@@ -124,17 +130,27 @@ func (v *validator) check(ctx context.Context, from peer.ID, data []byte) (Order
 }
 
 // admit charges the payer for the order's first announcement only: others may
-// repeat it, and must not be able to use up the payer's rate by doing so.
-func (v *validator) admit(order wire.Signed[wire.Order]) error {
+// repeat it, and must not be able to use up the payer's rate by doing so. What was
+// admitted once is admitted again, since a push and a relayed copy of the same
+// announcement may be judged at once and only the second be taken by pubsub; that
+// it is delivered once is pubsub's work.
+func (v *validator) admit(order wire.Signed[wire.Order], a *p2p.Announce) error {
+	data, err := a.Encode()
+	if err != nil {
+		return err
+	}
+	hash := sha256.Sum256(data)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	seen, _ := v.variants.Get(order.Digest)
 	switch {
-	case seen >= maxVariants:
+	case slices.Contains(seen, hash):
+		return nil
+	case len(seen) >= maxVariants:
 		return errVariants
-	case seen == 0 && !v.accounts.Allow(string(order.Value.Payer)):
+	case len(seen) == 0 && !v.accounts.Allow(string(order.Value.Payer)):
 		return errRate
 	}
-	v.variants.Put(order.Digest, seen+1)
+	v.variants.Put(order.Digest, append(seen, hash))
 	return nil
 }
