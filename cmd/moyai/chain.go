@@ -21,7 +21,9 @@ func (a *app) chainCommand() *cobra.Command {
 		Args:  args(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.chainInitCommand(), a.chainStartCommand(), a.chainStatusCommand())
+	cmd.AddCommand(a.chainInitCommand(), a.chainStartCommand(), a.chainStatusCommand(),
+		a.chainModuleCommand("query", "ask any module of the chain anything"),
+		a.chainModuleCommand("tx", "send a transaction of any module, such as a vote"))
 	return cmd
 }
 

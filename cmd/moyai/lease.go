@@ -95,10 +95,10 @@ func (a *app) showLease(ctx context.Context, id string) error {
 	return a.print(v, func(w io.Writer) error { return printLease(w, v) })
 }
 
-// checkID accepts a whole id or the beginning of one.
+// checkID accepts the id of a job or a lease, or the beginning of one.
 func checkID(id string) error {
 	if len(id) < 4 || len(id) > leaseIDLen || strings.Trim(strings.ToLower(id), "0123456789abcdef") != "" {
-		return usagef("lease id %q: it is %d hexadecimal digits, or at least the first 4 of them", id, leaseIDLen)
+		return usagef("id %q: it is hexadecimal, and at least the first 4 digits of it are needed; `moyai ps` lists yours", id)
 	}
 	return nil
 }

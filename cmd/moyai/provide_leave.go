@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/provider"
 )
 
@@ -38,15 +39,48 @@ func (a *app) provideWithdrawCommand() *cobra.Command {
 needs no withdrawing: it is in the operator's account once a lease is closed.`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			coin := ""
+			var coin amount.Coin
 			if len(given) > 0 {
-				coin = given[0]
+				var err error
+				if coin, err = amount.ParseCoin(given[0]); err != nil {
+					return &usageError{err}
+				}
 			}
-			return a.unbond(cmd.Context(), "on its way back; it is there", func(ctx context.Context, _ *chain.Client, s *chain.Sender) (int64, error) {
-				return provider.Withdraw(ctx, s, coin)
+			return a.unbond(cmd.Context(), "on its way back; it is there", func(ctx context.Context, c *chain.Client, s *chain.Sender) (int64, error) {
+				if len(given) == 0 {
+					var err error
+					if coin, err = unlocked(ctx, c, s.Address()); err != nil {
+						return 0, err
+					}
+				}
+				return provider.Withdraw(ctx, s, coin.String())
 			})
 		},
 	}
+}
+
+// unlocked is the part of a bond that no lease holds.
+func unlocked(ctx context.Context, c *chain.Client, operator string) (amount.Coin, error) {
+	coin := amount.Coin{Denom: chain.BaseDenom}
+	p, _, err := c.Provider(ctx, operator)
+	if err != nil {
+		return coin, err
+	}
+	bond, err := amount.Parse(p.Bond)
+	if err != nil {
+		return coin, fmt.Errorf("bond of %s: %w", operator, err)
+	}
+	locked, err := amount.Parse(p.Locked)
+	if err != nil {
+		return coin, fmt.Errorf("bond of %s: %w", operator, err)
+	}
+	if coin.Amount, err = bond.Sub(locked); err != nil {
+		return coin, fmt.Errorf("bond of %s: more is locked (%s) than there is (%s)", operator, locked, bond)
+	}
+	if coin.Amount.IsZero() {
+		return coin, withHint(errors.New("there is no unlocked bond to get back"), "`moyai providers` shows bonds")
+	}
+	return coin, nil
 }
 
 func (a *app) unbond(ctx context.Context, done string, ask func(context.Context, *chain.Client, *chain.Sender) (int64, error)) error {

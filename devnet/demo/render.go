@@ -74,7 +74,11 @@ func render(ctx context.Context, o Options, n *devnet.Network) (*job, error) {
 	}
 	j := &job{}
 	readErr := j.follow(bufio.NewReaderSize(out, 64<<10), o.Progress)
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the tenant's run failed: %w\n%s", err, stderr.String())
 	}
 	if readErr != nil {
