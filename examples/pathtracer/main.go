@@ -51,6 +51,7 @@ func run() error {
 		return errors.New("no tile given: set MOYAI_INDEX or -tile")
 	}
 	start := time.Now()
+	fmt.Printf("tile %d of %d: rendering\n", index, grid.Len())
 	scene, err := load(*sceneFile)
 	if err != nil {
 		return err

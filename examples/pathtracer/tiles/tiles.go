@@ -46,27 +46,35 @@ func (g Grid) Rect(i, width, height int) (image.Rectangle, error) {
 func Name(i int) string { return fmt.Sprintf("tile-%03d.png", i) }
 
 // Assemble finds every tile of the grid in or below dir and writes the whole
-// image to out.
+// image to the file out.
 func Assemble(dir string, g Grid, out string) error {
 	found, err := find(dir)
 	if err != nil {
 		return err
 	}
-	parts := make([]image.Image, g.Len())
-	for i := range parts {
-		path, ok := found[Name(i)]
-		if !ok {
-			return fmt.Errorf("%s is missing below %s", Name(i), dir)
+	whole, err := Load(g, func(i int) string {
+		if path, ok := found[Name(i)]; ok {
+			return path
 		}
-		if parts[i], err = read(path); err != nil {
-			return err
-		}
-	}
-	whole, err := Join(g, parts)
+		return filepath.Join(dir, Name(i)) // whose absence the error then names
+	})
 	if err != nil {
 		return err
 	}
-	return write(out, whole)
+	return Write(out, whole)
+}
+
+// Load reads the tiles of a grid, each from the path given for its number, and
+// puts them together.
+func Load(g Grid, path func(i int) string) (image.Image, error) {
+	parts := make([]image.Image, g.Len())
+	for i := range parts {
+		var err error
+		if parts[i], err = read(path(i)); err != nil {
+			return nil, err
+		}
+	}
+	return Join(g, parts)
 }
 
 // Join puts the tiles of a grid together.
@@ -119,7 +127,8 @@ func read(path string) (image.Image, error) {
 	return img, nil
 }
 
-func write(path string, img image.Image) error {
+// Write encodes img as PNG.
+func Write(path string, img image.Image) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
