@@ -45,7 +45,10 @@ var ErrFull = errors.New("no capacity free")
 
 // MaxSharers bounds how many bids may be out on one pair: each more makes it
 // less likely that a bid can be opened.
-const MaxSharers = 8
+const MaxSharers = 16
+
+// maxShares bounds how many of them may be to one group.
+const maxShares = MaxSharers / 2
 
 // Holder names whose booking it is: a lease id.
 type Holder = [20]byte
@@ -84,10 +87,13 @@ func New(total Quantity, advance Advance) *Table {
 }
 
 // Book reserves room for a bid and returns the pair it must name. A slot of its
-// own is taken while capacity lasts; then a slot that is bid to others is shared,
-// but never one that is bid to the same group (a payer): of two bids to one tenant
-// on one pair, the second would only mislead it. The holder is not known before the pair (a lease id hashes it), so name is
-// called with the pair, under the lock, and its result holds the booking.
+// own is taken while capacity lasts; then a slot that is bid already is shared,
+// rather one that is not bid to the same group (a payer) yet. A tenant with several
+// orders out, as an array job has, is thus bid one pair for each of them and takes
+// it for one; it sees that they are the same. Groups get at most half the shares of
+// a pair, so that no tenant can freeze it with orders alone. The holder is not known
+// before the pair (a lease id hashes it), so name is called with the pair, under the
+// lock, and its result holds the booking.
 //
 // Errors: ErrFull; name's and the journal's errors as they are.
 func (t *Table) Book(group string, need Quantity, name func(Pair) (Holder, error)) (Pair, Holder, error) {
@@ -128,13 +134,14 @@ func (t *Table) place(group string, need Quantity) (int, bool) {
 		t.slots = append(t.slots, &slot{envelope: Quantity{}, bids: map[Holder]booking{}})
 		return len(t.slots) - 1, true
 	}
-	best := -1
+	best, bestHeld := -1, 0
 	for i, s := range t.slots {
-		if !s.shareable() || s.holds(group) || !need.fits(t.freeWithout(s)) {
+		held := s.holds(group)
+		if !s.shareable() || held >= maxShares || !need.fits(t.freeWithout(s)) {
 			continue
 		}
-		if best < 0 || len(s.bids) < len(t.slots[best].bids) {
-			best = i
+		if best < 0 || held < bestHeld || held == bestHeld && len(s.bids) < len(t.slots[best].bids) {
+			best, bestHeld = i, held
 		}
 	}
 	return best, best >= 0
@@ -145,13 +152,15 @@ func (s *slot) shareable() bool {
 	return s.generation != 0 && !s.leased && !s.parked && len(s.bids) < MaxSharers
 }
 
-func (s *slot) holds(group string) bool {
+// holds counts the bids to a group that are out on the slot's pair.
+func (s *slot) holds(group string) int {
+	n := 0
 	for _, b := range s.bids {
 		if b.group == group {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 func (t *Table) free() Quantity { return t.freeWithout(nil) }
