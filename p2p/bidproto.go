@@ -160,7 +160,7 @@ type ReceivedBid struct {
 func (h *Host) HandleBids(fn func(ctx context.Context, b *ReceivedBid)) (remove func()) {
 	return h.Handle(BidProtocol, func(ctx context.Context, s *Stream) {
 		b := &ReceivedBid{s: s}
-		if err := s.Recv(maxBidOffer, FrameTimeout, &b.Offer); err != nil {
+		if err := s.Recv(maxBidOffer, h.patience, &b.Offer); err != nil {
 			s.Reset()
 			return
 		}

@@ -41,6 +41,10 @@ type Config struct {
 	// StreamRate limits new inbound streams per peer and protocol. Zero means 50
 	// per second with a burst of 200.
 	StreamRate limit.Rate
+	// FrameTimeout is how long one frame may take from its first byte to its last,
+	// and how long a Send may wait for a peer that does not read. It is what a
+	// slow-loris gets. Zero means the constant of that name.
+	FrameTimeout time.Duration
 
 	Logger *slog.Logger // nil discards
 }
@@ -59,6 +63,9 @@ func (c *Config) EnsureDefaults() {
 	if c.StreamRate == (limit.Rate{}) {
 		c.StreamRate = limit.Rate{PerSecond: 50, Burst: 200}
 	}
+	if c.FrameTimeout == 0 {
+		c.FrameTimeout = FrameTimeout
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -71,6 +78,8 @@ func (c *Config) Validate() error {
 		return errors.New("host needs an identity key")
 	case c.ConnLow < 0 || c.ConnLow > c.ConnHigh:
 		return fmt.Errorf("connection marks %d and %d: the low one must not exceed the high one", c.ConnLow, c.ConnHigh)
+	case c.FrameTimeout < 0:
+		return fmt.Errorf("frame timeout %s is negative", c.FrameTimeout)
 	case c.MemoryBytes < 16<<20:
 		return fmt.Errorf("memory limit of %d bytes is too small: at least 16 MiB", c.MemoryBytes)
 	}
@@ -82,9 +91,10 @@ func (c *Config) Validate() error {
 type Host struct {
 	host.Host
 
-	log     *slog.Logger
-	guard   *guard
-	streams *limit.Limiter[streamKey]
+	log      *slog.Logger
+	guard    *guard
+	streams  *limit.Limiter[streamKey]
+	patience time.Duration // Config.FrameTimeout
 
 	ctx    context.Context // ends at Close; handlers run under it
 	cancel context.CancelFunc
@@ -133,9 +143,10 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		return nil, nil, fmt.Errorf("connection manager: %w", err)
 	}
 	h := &Host{
-		log:     cfg.Logger,
-		guard:   newGuard(time.Now),
-		streams: limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
+		log:      cfg.Logger,
+		guard:    newGuard(time.Now),
+		patience: cfg.FrameTimeout,
+		streams:  limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(priv),

@@ -372,6 +372,56 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// A peer that begins a frame and then dawdles, and one that opens a stream and says
+// nothing, are let go; one that is honest meanwhile is served.
+func TestSlowPeersAreLetGo(t *testing.T) {
+	provider := p2ptest.NewHost(t, func(c *p2p.Config) { c.FrameTimeout = 200 * time.Millisecond })
+	provider.HandleQuotes(func(context.Context, peer.ID, p2p.QuoteRequest) (p2p.QuoteReply, error) {
+		return p2p.QuoteReply{Denom: "umoy"}, nil
+	})
+	slow := p2ptest.NewHost(t)
+	for name, first := range map[string][]byte{"silent": nil, "in the prefix": {0x80}, "in the body": {0x20, 0xa1}} {
+		s := raw(t, slow, provider, p2p.QuoteProtocol)
+		// A lazily negotiated stream does not exist at the other end before it is used.
+		if _, err := s.Write(first); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := s.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %v, want the stream ended", name, err)
+		}
+	}
+	if _, err := slow.Quote(p2ptest.Context(t), provider.AddrInfo(), p2p.QuoteRequest{}); err != nil {
+		t.Error(err)
+	}
+	if provider.Banned(slow.ID()) {
+		t.Error("slowness is no crime")
+	}
+}
+
+// A sender whose peer does not read gives up instead of waiting for ever.
+func TestSendGivesUp(t *testing.T) {
+	provider := p2ptest.NewHost(t, func(c *p2p.Config) { c.FrameTimeout = 200 * time.Millisecond })
+	tenant := p2ptest.NewHost(t)
+	failed := make(chan error, 1)
+	provider.HandleLeaseStreams(func(_ context.Context, l *p2p.LeaseStream, _ p2p.Hello) {
+		for {
+			if err := l.Send(&p2p.Log{Stream: p2p.Stdout, Data: make([]byte, p2p.MaxLogData)}); err != nil {
+				failed <- err
+				return
+			}
+		}
+	})
+	if _, err := tenant.OpenLeaseStream(p2ptest.Context(t), provider.AddrInfo(), p2p.Hello{LeaseID: make([]byte, 20), Access: []byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-failed:
+	case <-p2ptest.Context(t).Done():
+		t.Fatal("still sending")
+	}
+}
+
 // A message of the wrong direction ends the stream, whatever else is right.
 func TestWrongDirectionIsRefused(t *testing.T) {
 	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)

@@ -78,7 +78,7 @@ func (l *LeaseStream) RecvContext(ctx context.Context) (LeaseMessage, error) {
 }
 
 func (l *LeaseStream) recv(first bool) (LeaseMessage, error) {
-	wait := FrameTimeout
+	wait := l.s.host.patience
 	if !first {
 		wait = 0 // a quiet lease is a healthy lease
 	}

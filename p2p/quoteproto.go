@@ -98,7 +98,7 @@ func (h *Host) HandleQuotes(fn func(ctx context.Context, from peer.ID, req Quote
 	return h.Handle(QuoteProtocol, func(ctx context.Context, s *Stream) {
 		defer func() { _ = s.Close() }()
 		var req QuoteRequest
-		if err := s.Recv(maxQuote, FrameTimeout, &req); err != nil {
+		if err := s.Recv(maxQuote, h.patience, &req); err != nil {
 			return
 		}
 		reply := QuoteReply{Denom: req.Denom, Misses: []Refusal{{Subject: "requests", Hint: "too many quotes asked for: wait some seconds"}}}

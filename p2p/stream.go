@@ -14,9 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// FrameTimeout is how long one frame may take from its first byte to its last,
-// and how long a Send may wait for a peer that does not read. It is what a
-// slow-loris gets.
+// FrameTimeout is the default of Config.FrameTimeout.
 const FrameTimeout = 10 * time.Second
 
 // Stream carries frames over one libp2p stream. Send may be called from several
@@ -57,7 +55,7 @@ func (s *Stream) Raw() network.Stream { return s.raw }
 // Reader reads what follows the last frame received.
 func (s *Stream) Reader() *bufio.Reader { return s.in }
 
-// Send writes one frame of at most max bytes. It gives up after FrameTimeout if
+// Send writes one frame of at most max bytes. It gives up after Config.FrameTimeout if
 // the peer does not read; a failed or partial write resets the stream, since the
 // peer could not find the next frame.
 func (s *Stream) Send(max int, m Message) error {
@@ -68,7 +66,7 @@ func (s *Stream) Send(max int, m Message) error {
 		return err
 	}
 	s.sendBuf = frame[:0]
-	_ = s.raw.SetWriteDeadline(time.Now().Add(FrameTimeout))
+	_ = s.raw.SetWriteDeadline(time.Now().Add(s.host.patience))
 	if _, err := s.raw.Write(frame); err != nil {
 		s.Reset()
 		return fmt.Errorf("send %T to %s: %w", m, s.Peer(), err)
@@ -77,7 +75,7 @@ func (s *Stream) Send(max int, m Message) error {
 }
 
 // Recv reads one frame of at most max bytes into m, waiting at most wait for its
-// first byte (0: as long as the stream lives) and FrameTimeout for the rest. It
+// first byte (0: as long as the stream lives) and Config.FrameTimeout for the rest. It
 // returns io.EOF when the peer closed its side. A peer that breaks the protocol
 // is struck and the stream reset; see ReadFrame for those errors.
 func (s *Stream) Recv(max int, wait time.Duration, m Message) error {
@@ -97,7 +95,7 @@ func (s *Stream) recvBody(max int, wait time.Duration) ([]byte, error) {
 	if _, err := s.in.Peek(1); err != nil {
 		return nil, err
 	}
-	_ = s.raw.SetReadDeadline(time.Now().Add(FrameTimeout))
+	_ = s.raw.SetReadDeadline(time.Now().Add(s.host.patience))
 	return readBody(s.in, max)
 }
 
