@@ -26,7 +26,8 @@ type agreement struct {
 	man   manifest.Manifest
 	job   *job
 	meter meter
-	mail  chan leasing.Event
+	mail  chan letter
+	over  chan struct{} // closed once nothing is left to do
 	// sendReady tells the tenant, if the bid stream is still there.
 	sendReady func() error
 
@@ -57,7 +58,7 @@ func newAgreement(d *desk, row journal.Lease) (*agreement, error) {
 	a := &agreement{
 		d: d, row: row, order: order.Value, bid: bid.Value, state: row.State,
 		log:  d.log.With("lease", fmt.Sprintf("%x", row.ID)),
-		mail: make(chan leasing.Event, 256), news: make(chan struct{}), sess: map[*session]struct{}{},
+		mail: make(chan letter, 256), over: make(chan struct{}), news: make(chan struct{}), sess: map[*session]struct{}{},
 		sendReady: func() error { return nil },
 	}
 	if len(row.Manifest) > 0 {
@@ -93,11 +94,38 @@ func (a *agreement) loadTasks() error {
 	return nil
 }
 
+// letter is an event on its way; taken, if not nil, is closed once the event was
+// journalled (or needed no journal).
+type letter struct {
+	event leasing.Event
+	taken chan struct{}
+}
+
 // post hands an event over; it waits while the agreement is busy and gives up
 // when the daemon ends (the journal then says where to go on).
-func (a *agreement) post(e leasing.Event) {
+func (a *agreement) post(e leasing.Event) { a.send(letter{event: e}) }
+
+// tell is post; the function it returns waits until the event can no longer be
+// lost: it was journalled, or the agreement is over and needs it no more.
+func (a *agreement) tell(e leasing.Event) (settled func(ctx context.Context) error) {
+	l := letter{e, make(chan struct{})}
+	a.send(l)
+	return func(ctx context.Context) error {
+		select {
+		case <-l.taken:
+			return nil
+		case <-a.over:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *agreement) send(l letter) {
 	select {
-	case a.mail <- e:
+	case a.mail <- l:
+	case <-a.over:
 	case <-a.d.ctx.Done():
 	}
 }
@@ -120,8 +148,10 @@ func (a *agreement) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case e := <-a.mail:
-			a.take(ctx, e)
+		case l := <-a.mail:
+			if a.take(ctx, l.event) && l.taken != nil {
+				close(l.taken)
+			}
 		case <-timer.C:
 			now := unixMS(time.Now())
 			a.take(ctx, leasing.Tick{Elapsed: a.meter.elapsed(), Now: now})
@@ -129,6 +159,7 @@ func (a *agreement) run(ctx context.Context) {
 		}
 	}
 	a.d.remove(a)
+	close(a.over)
 	a.changed() // sessions end when they find nothing more to come
 }
 
@@ -149,16 +180,17 @@ func (a *agreement) pulse() time.Duration {
 	return time.Hour
 }
 
-// take is the discipline: step, journal, act.
-func (a *agreement) take(ctx context.Context, e leasing.Event) {
+// take is the discipline: step, journal, act. False if the daemon ended before the
+// event was journalled.
+func (a *agreement) take(ctx context.Context, e leasing.Event) bool {
 	before := a.snapshot()
 	next, fx, err := leasing.Step(before, e)
 	if err != nil {
 		a.log.Debug("event refused", "event", fmt.Sprintf("%T", e), "err", err)
-		return
+		return true
 	}
 	if fx.Save && !a.save(ctx, before, next, fx.Finished) {
-		return // the daemon ends; a restart resumes from the old state
+		return false // a restart resumes from the old state
 	}
 	a.install(next, fx.Finished)
 	for _, action := range fx.Actions {
@@ -167,6 +199,7 @@ func (a *agreement) take(ctx context.Context, e leasing.Event) {
 	if !next.NeedsSlot() && next.Chain >= leasing.ChainSettling {
 		a.d.slots.Retire(a.row.ID)
 	}
+	return true
 }
 
 // save writes the new state, trying again while the disk refuses: acting without

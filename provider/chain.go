@@ -127,9 +127,10 @@ func (w *watcher) follow(ctx context.Context) error {
 	}
 	if from == 0 || head-from > maxReplay {
 		from = head
-		for _, a := range w.d.all() {
-			w.ask(a.row.ID)
-		}
+	}
+	// Questions asked before a crash are not journalled: ask again.
+	for _, a := range w.d.all() {
+		w.ask(a.row.ID)
 	}
 	blocks := w.ledger.Follow(from + 1)
 	for {
@@ -151,49 +152,56 @@ func (w *watcher) follow(ctx context.Context) error {
 }
 
 func (w *watcher) block(ctx context.Context, b *chain.Block) error {
-	relevant := false
+	var told []func(context.Context) error
 	for _, e := range b.Typed() {
-		relevant = w.event(e) || relevant
+		if settled := w.event(e); settled != nil {
+			told = append(told, settled)
+		}
 	}
 	w.mu.Lock()
 	w.tip = tip{height: b.Height, time: b.Time, seen: time.Now()}
 	w.mu.Unlock()
 	w.lapse(unixMS(b.Time))
-	if relevant || b.Height%rememberEvery == 0 {
-		// Events may be handled twice, never not at all.
-		return w.d.journal.SetHeight(ctx, b.Height)
+	if len(told) == 0 && b.Height%rememberEvery != 0 {
+		return nil
 	}
-	return nil
+	// Events may be handled twice, never not at all: the height is remembered after
+	// every agreement has journalled what the block told it.
+	for _, settled := range told {
+		if err := settled(ctx); err != nil {
+			return err
+		}
+	}
+	return w.d.journal.SetHeight(ctx, b.Height)
 }
 
-// event hands one typed event to its agreement and reports whether there is one.
-func (w *watcher) event(e chain.Event) bool {
+// event hands one typed event to its agreement, if there is one, and returns how to
+// wait until it cannot be lost.
+func (w *watcher) event(e chain.Event) func(context.Context) error {
 	switch m := e.Msg.(type) {
 	case *marketv1.EventLeaseOpened:
 		if string(m.Node) != string(w.d.node) {
-			return false
+			return nil
 		}
 		a := w.lookup(m.LeaseId)
 		if a == nil {
 			w.d.alert(fmt.Sprintf("unknown-%x", m.LeaseId), "error", fmt.Sprintf(
 				"lease %x was opened on this node and the journal does not know it: was the home restored from a backup, or is the node key used twice?", m.LeaseId))
-			return false
+			return nil
 		}
-		a.post(leasing.Opened{})
-		return true
+		return a.tell(leasing.Opened{})
 	case *marketv1.EventLeaseSettling:
-		return w.askIfOurs(m.LeaseId)
+		w.askIfOurs(m.LeaseId)
 	case *marketv1.EventLeaseUpdated:
-		return w.askIfOurs(m.LeaseId)
+		w.askIfOurs(m.LeaseId)
 	case *marketv1.EventLeaseClosed:
 		a := w.lookup(m.LeaseId)
 		if a == nil {
-			return false
+			return nil
 		}
-		a.post(closedSeen(a, m.Denom, &m.Settlement, m.Reason))
-		return true
+		return a.tell(closedSeen(a, m.Denom, &m.Settlement, m.Reason))
 	}
-	return false
+	return nil
 }
 
 func (w *watcher) lookup(id []byte) *agreement {
@@ -203,13 +211,10 @@ func (w *watcher) lookup(id []byte) *agreement {
 	return w.d.find(journal.ID(id))
 }
 
-func (w *watcher) askIfOurs(id []byte) bool {
-	a := w.lookup(id)
-	if a == nil {
-		return false
+func (w *watcher) askIfOurs(id []byte) {
+	if a := w.lookup(id); a != nil {
+		w.ask(a.row.ID)
 	}
-	w.ask(a.row.ID)
-	return true
 }
 
 func closedSeen(a *agreement, denom string, s *marketv1.Settlement, reason uint32) leasing.ClosedSeen {
