@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -108,6 +109,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 		_ = os.RemoveAll(b.dir)
 	}()
+	stopProfile, err := b.profileSelf()
+	if err != nil {
+		return err
+	}
+	defer stopProfile()
 	var failed []error
 	for _, p := range chosen {
 		b.say("== %s", p.name)
@@ -157,6 +163,28 @@ func (b *bench) write(whole bool) error {
 		return fmt.Errorf("not measured: %s", strings.Join(missing, ", "))
 	}
 	return nil
+}
+
+// profileSelf profiles this process, which generates the load, if profiles are
+// wanted.
+func (b *bench) profileSelf() (stop func(), err error) {
+	if b.profiles == "" {
+		return func() {}, nil
+	}
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(b.profiles, "bench.pprof"))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }
 
 // say prints a line of progress with the time since the start.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,12 +29,15 @@ const (
 	startTimeout = time.Minute
 	stopGrace    = 10 * time.Second
 	connections  = 8
+	readAttempts = 3
 )
 
 // ledger is one validator in a process of its own, reached by RPC alone. Nobody
 // subscribes to its blocks: encoding every event for a subscriber costs as much
 // as executing, and belongs to whoever listens.
 type ledger struct {
+	url  string
+	http *http.Client
 	rpc  *rpchttp.HTTP
 	home string
 	cmd  *exec.Cmd
@@ -57,11 +62,12 @@ func startLedger(ctx context.Context, bin, home string) (*ledger, error) {
 	}
 	address := setting(string(config), "[rpc]", "laddr")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * connections, DisableCompression: true}}
-	rpc, err := rpchttp.NewWithClient(strings.Replace(address, "tcp://", "http://", 1), "/websocket", client)
+	url := strings.Replace(address, "tcp://", "http://", 1)
+	rpc, err := rpchttp.NewWithClient(url, "/websocket", client)
 	if err != nil {
 		return nil, err
 	}
-	l := &ledger{rpc: rpc, home: home, log: filepath.Join(home, "node.log"), done: make(chan error, 1)}
+	l := &ledger{url: url, http: client, rpc: rpc, home: home, log: filepath.Join(home, "node.log"), done: make(chan error, 1)}
 	if err := l.spawn(bin); err != nil {
 		return nil, err
 	}
@@ -110,6 +116,24 @@ func (l *ledger) stop() {
 
 func (l *ledger) pid() int { return l.cmd.Process.Pid }
 
+// cpuTime is what a process has used so far, zero where /proc does not exist.
+func cpuTime(pid int) time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name, in parentheses, may hold anything; utime and stime are the 12th and
+	// 13th fields after it, in hundredths of a second.
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // height is the last one the application has committed.
 func (l *ledger) height(ctx context.Context) (int64, error) {
 	info, err := l.rpc.ABCIInfo(ctx)
@@ -136,6 +160,51 @@ func (l *ledger) awaitHeight(ctx context.Context, h int64) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// txResult is what a block says of one transaction, without its events: those
+// of a large batch are most of the answer and nothing is read from them here.
+type txResult struct {
+	Code      uint32 `json:"code"`
+	Codespace string `json:"codespace"`
+	Log       string `json:"log"`
+	Data      []byte `json:"data"`
+	GasUsed   int64  `json:"gas_used,string"`
+}
+
+// results of the transactions at one height.
+func (l *ledger) results(ctx context.Context, height int64) ([]txResult, error) {
+	var reply struct {
+		Result struct {
+			Txs []txResult `json:"txs_results"`
+		} `json:"result"`
+		Error json.RawMessage `json:"error"`
+	}
+	// A node under load may cut off the answer about a full block.
+	var err error
+	for range readAttempts {
+		err = l.get(ctx, fmt.Sprintf("/block_results?height=%d", height), &reply)
+		if err == nil && reply.Error != nil {
+			err = fmt.Errorf("%s", reply.Error)
+		}
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return reply.Result.Txs, err
+}
+
+func (l *ledger) get(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url+path, nil)
+	if err != nil {
+		return err
+	}
+	res, err := l.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(into)
 }
 
 // Invoke makes *ledger a grpc.ClientConnInterface over ABCI queries.

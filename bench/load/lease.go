@@ -18,7 +18,10 @@ import (
 
 const (
 	leaseTimeoutMS = 600_000
-	leaseElapsedMS = 1_000
+	// leaseElapsedMS is what a lease bills: enough that provider, burn, pool and
+	// payer all get something, and within the 30 s that a provider's clock may be
+	// ahead of the chain's, so that nothing has to wait.
+	leaseElapsedMS = 25_000
 	// bidLife is a little less than the 30 s that the chain allows, because block
 	// time runs behind.
 	bidLife   = 28 * time.Second

@@ -169,6 +169,9 @@ func (s *session) register(ctx context.Context) error {
 		if err := p.run(ctx, s.ledger, s.InFlight); err != nil {
 			return err
 		}
+		if err := p.verify(ctx, s.ledger); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -185,29 +188,32 @@ func (s *session) round(ctx context.Context, round int, t *tally) error {
 	}
 	t.sends = append(t.sends, sends)
 
-	groups := make([][]*rental, 0, s.Singles)
-	var opens phase
-	for i := range s.Singles {
-		payer := s.singles[round][i%len(s.singles[round])]
-		group, err := s.rent(&opens, payer, 1)
-		if err != nil {
-			return err
-		}
-		groups = append(groups, group)
-	}
-	if err := s.lease(ctx, "single", round, &opens, groups, &t.single); err != nil {
+	payers := s.singles[round]
+	opens, groups, err := s.rentAll(s.Singles, 1, func(i int) *account { return payers[i%len(payers)] })
+	if err != nil {
 		return err
 	}
-
-	groups, opens = nil, phase{}
-	for _, payer := range s.payers[round] {
-		group, err := s.rent(&opens, payer, s.Batch)
-		if err != nil {
-			return err
-		}
-		groups = append(groups, group)
+	if err := s.lease(ctx, "single", round, opens, groups, &t.single); err != nil {
+		return err
 	}
-	return s.lease(ctx, "batched", round, &opens, s.byMachine(groups), &t.batched)
+	opens, groups, err = s.rentAll(s.Batches, s.Batch, func(i int) *account { return s.payers[round][i] })
+	if err != nil {
+		return err
+	}
+	return s.lease(ctx, "batched", round, opens, s.byMachine(groups), &t.batched)
+}
+
+// rentAll signs opening transactions of n leases each.
+func (s *session) rentAll(transactions, n int, payer func(int) *account) (*phase, [][]*rental, error) {
+	opens := &phase{}
+	groups := make([][]*rental, transactions)
+	for i := range groups {
+		var err error
+		if groups[i], err = s.rent(opens, payer(i), n); err != nil {
+			return nil, nil, err
+		}
+	}
+	return opens, groups, nil
 }
 
 // lease opens and then closes groups of leases; each group is one transaction.
@@ -232,11 +238,19 @@ func (s *session) load(ctx context.Context, name string, round int, p *phase) er
 	if s.Profiles != "" && round == 0 {
 		profiled = s.ledger.profile(ctx, filepath.Join(s.Profiles, name+".pprof"))
 	}
-	if err := p.run(ctx, s.ledger, s.InFlight); err != nil {
+	err := p.run(ctx, s.ledger, s.InFlight)
+	if err == nil {
+		err = profiled()
+	}
+	if err == nil {
+		err = p.verify(ctx, s.ledger)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	s.Say("%-14s %6d operations in %5.2f s: %6.0f per second (%d blocks)", name, p.ops, p.took.Seconds(), p.rate(), p.to-p.from)
-	return profiled()
+	s.Say("%-14s %5d operations in %5.2f s: %5.0f per second, %4.0f µs of CPU each, %d blocks",
+		name, p.ops, p.took.Seconds(), p.rate(), p.cpuMicros(), p.to-p.from)
+	return nil
 }
 
 // sends signs transfers between strangers.
@@ -318,3 +332,7 @@ func (p *phase) add(from *account, gas uint64, msg sdk.Msg) error {
 
 // rate is operations per second.
 func (p *phase) rate() float64 { return float64(p.ops) / p.took.Seconds() }
+
+// cpuMicros is the validator's CPU time per operation: unlike the rate it hardly
+// depends on what else the machine does.
+func (p *phase) cpuMicros() float64 { return p.cpu.Seconds() * 1e6 / float64(p.ops) }

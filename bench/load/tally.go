@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"time"
 
 	"github.com/moyai-network/moyai/bench/measure"
@@ -27,6 +28,19 @@ func (t *tally) report(r *measure.Report) {
 	set("lease_closes_single_per_s", t.single.closes)
 	set("lease_opens_batched_per_s", t.batched.opens)
 	set("lease_closes_batched_per_s", t.batched.closes)
+	cpu := func(name string, phases ...[]*phase) {
+		ops, used := 0, time.Duration(0)
+		for _, p := range slices.Concat(phases...) {
+			ops += p.ops
+			used += p.cpu
+		}
+		if used > 0 {
+			r.Set(name, used.Seconds()*1e6/float64(ops), "µs", ops)
+		}
+	}
+	cpu("bank_send_cpu_us", t.sends)
+	cpu("lease_op_single_cpu_us", t.single.opens, t.single.closes)
+	cpu("lease_op_batched_cpu_us", t.batched.opens, t.batched.closes)
 	cost := func(name, unit string, of func(*phase) float64, l leasePhases) {
 		leases, sum := 0, 0.0
 		for i := range l.opens {
