@@ -71,9 +71,10 @@ func (app *App) wireModules() {
 		escrowtypes.ModuleName, minttypes.ModuleName, distrtypes.ModuleName,
 		slashingtypes.ModuleName, stakingtypes.ModuleName, authz.ModuleName,
 	)
+	// The market pays out before the escrow burns and pools what it owes.
 	app.manager.SetOrderEndBlockers(
 		banktypes.ModuleName, govtypes.ModuleName, stakingtypes.ModuleName, feegrant.ModuleName,
-		markettypes.ModuleName, registrytypes.ModuleName,
+		markettypes.ModuleName, escrowtypes.ModuleName, registrytypes.ModuleName,
 	)
 	// genutil comes after staking, so that the pools are there for the
 	// validators it makes; our modules after bank, which gave them their money.

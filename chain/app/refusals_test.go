@@ -102,11 +102,6 @@ func TestOpenRefusals(t *testing.T) {
 		{"revoked node", registrytypes.ErrNodeRevoked, func(d *deal) { d.offers = nil; d.offer(provider, "revoked", 0, 1) }, nil},
 		{"node of one who left", registrytypes.ErrNodeRevoked, func(d *deal) { d.offers = nil; d.offer(second, "gone", 0, 1) }, nil},
 		{"more bond than is free", registrytypes.ErrInsufficientBond, order(func(o *wire.Order) { o.Terms.MinBond = amount.New(1001) }), nil},
-		{"a price without end", markettypes.ErrAmount, func(d *deal) {
-			d.order.Terms.MaxRate = rateOf(t, "340282366920938463463374607431768211455")
-			d.order.Terms.TimeoutMS = 1 << 31
-			d.offers[0].bid.Rate = d.order.Terms.MaxRate
-		}, nil},
 		{"balance too small", escrowtypes.ErrFunds, func(d *deal) { d.payer = poor; d.order.Payer = poor.address; d.offers[0].bid.Payer = poor.address }, nil},
 	}
 	for _, c := range cases {

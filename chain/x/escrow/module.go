@@ -27,6 +27,7 @@ var (
 	_ module.HasGenesis         = Module{}
 	_ module.HasServices        = Module{}
 	_ appmodule.HasBeginBlocker = Module{}
+	_ appmodule.HasEndBlocker   = Module{}
 )
 
 // Module wires the keeper into the application.
@@ -92,3 +93,6 @@ func (m Module) ExportGenesis(ctx sdk.Context, cdc codec.JSONCodec) json.RawMess
 
 // BeginBlock implements appmodule.HasBeginBlocker.
 func (m Module) BeginBlock(ctx context.Context) error { return m.keeper.BeginBlock(ctx) }
+
+// EndBlock implements appmodule.HasEndBlocker.
+func (m Module) EndBlock(ctx context.Context) error { return m.keeper.EndBlock(ctx) }

@@ -11,7 +11,6 @@ import (
 	"cosmossdk.io/core/store"
 	"github.com/cosmos/cosmos-sdk/codec"
 	sdk "github.com/cosmos/cosmos-sdk/types"
-	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 
 	escrowv1 "github.com/moyai-network/moyai/api/moyai/escrow/v1"
 	"github.com/moyai-network/moyai/chain/x/escrow/types"
@@ -33,6 +32,10 @@ type Keeper struct {
 	Clock  collections.Item[escrowv1.MeterClock]
 	Holds  collections.Map[holdKey, escrowv1.Hold]
 	Totals collections.Item[escrowv1.Totals]
+	// Due is what this block's settlements have burned, pooled and paid. The end
+	// blocker burns and pools it in two transfers and adds it to Totals; between
+	// blocks it is empty.
+	Due collections.Item[escrowv1.Totals]
 }
 
 // New makes a keeper; authority is the account that may change parameters.
@@ -46,6 +49,7 @@ func New(cdc codec.BinaryCodec, service store.KVStoreService, bank types.BankKee
 			collections.TripleKeyCodec(sdk.AccAddressKey, collections.StringKey, collections.BytesKey),
 			codec.CollValue[escrowv1.Hold](cdc)),
 		Totals: collections.NewItem(sb, types.TotalsPrefix, "totals", codec.CollValue[escrowv1.Totals](cdc)),
+		Due:    collections.NewItem(sb, types.DueKey, "due", codec.CollValue[escrowv1.Totals](cdc)),
 	}
 	schema, err := sb.Build()
 	if err != nil {
@@ -98,7 +102,8 @@ func (k Keeper) Lock(ctx context.Context, owner sdk.AccAddress, kind string, id 
 }
 
 // Release pays a hold out, once and whole: payments must sum to what was
-// locked (ErrNotConserved). ErrNoHold if there is none.
+// locked (ErrNotConserved). ErrNoHold if there is none. Addresses are paid at
+// once; what is burned or pooled leaves the module account when the block ends.
 func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error {
 	key := collections.Join3(owner, kind, id)
 	hold, err := k.Holds.Get(ctx, key)
@@ -110,7 +115,7 @@ func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, 
 	if err := conserved(hold.Locked, payments); err != nil {
 		return err
 	}
-	totals, err := k.Totals.Get(ctx)
+	due, err := k.Due.Get(ctx)
 	if err != nil && !errors.Is(err, collections.ErrNotFound) {
 		return err
 	}
@@ -118,38 +123,37 @@ func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, 
 		if p.Amount.IsZero() {
 			continue
 		}
-		if err := k.pay(ctx, hold.Owner, p, &totals); err != nil {
+		if err := k.pay(ctx, hold.Owner, p, &due); err != nil {
 			return err
 		}
 	}
 	if err := k.Holds.Remove(ctx, key); err != nil {
 		return err
 	}
-	if err := k.Totals.Set(ctx, totals); err != nil {
+	if err := k.Due.Set(ctx, due); err != nil {
 		return err
 	}
 	emitReleased(ctx, kind, id, payments)
 	return nil
 }
 
-// pay moves one payment out of the module account and counts it. What goes
-// back to its owner is a refund, not a payment.
-func (k Keeper) pay(ctx context.Context, owner string, p escrowv1.Payment, totals *escrowv1.Totals) error {
-	coins := sdk.Coins{p.Amount}
+// pay makes one payment and counts it. What goes back to its owner is a
+// refund, not a payment.
+func (k Keeper) pay(ctx context.Context, owner string, p escrowv1.Payment, due *escrowv1.Totals) error {
 	switch p.To {
 	case types.ToBurn:
-		totals.Burned = sdk.Coins(totals.Burned).Add(p.Amount)
-		return k.bank.BurnCoins(ctx, types.ModuleName, coins)
+		due.Burned = sdk.Coins(due.Burned).Add(p.Amount)
+		return nil
 	case types.ToPool:
-		totals.Pooled = sdk.Coins(totals.Pooled).Add(p.Amount)
-		return k.bank.SendCoinsFromModuleToModule(ctx, types.ModuleName, authtypes.FeeCollectorName, coins)
+		due.Pooled = sdk.Coins(due.Pooled).Add(p.Amount)
+		return nil
 	}
 	to, err := k.addresses.StringToBytes(p.To)
 	if err != nil {
 		return err
 	}
 	if p.To != owner {
-		totals.Paid = sdk.Coins(totals.Paid).Add(p.Amount)
+		due.Paid = sdk.Coins(due.Paid).Add(p.Amount)
 	}
-	return k.bank.SendCoinsFromModuleToAccount(ctx, types.ModuleName, to, coins)
+	return k.bank.SendCoinsFromModuleToAccount(ctx, types.ModuleName, to, sdk.Coins{p.Amount})
 }

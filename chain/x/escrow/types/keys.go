@@ -25,4 +25,5 @@ var (
 	ClockKey     = collections.NewPrefix(1)
 	HoldsPrefix  = collections.NewPrefix(2)
 	TotalsPrefix = collections.NewPrefix(3)
+	DueKey       = collections.NewPrefix(4)
 )
