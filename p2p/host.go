@@ -155,6 +155,7 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		libp2p.ConnectionGater(h.guard),
 		libp2p.UserAgent("moyai/1"),
 		libp2p.DisableMetrics(),
+		libp2p.DialRanker(rankDials),
 	}
 	if len(cfg.Listen) == 0 {
 		opts = append(opts, libp2p.NoListenAddrs)

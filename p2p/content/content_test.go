@@ -32,12 +32,12 @@ type pair struct {
 	server           *content.Server
 }
 
-func newPair(t testing.TB, may content.Authorizer) pair {
+func newPair(t testing.TB, may content.Authorizer, configure ...func(*p2p.Config)) pair {
 	t.Helper()
 	if may == nil {
 		may = func(context.Context, peer.ID, content.Get) error { return nil }
 	}
-	p := pair{holder: p2ptest.NewHost(t), receiver: p2ptest.NewHost(t)}
+	p := pair{holder: p2ptest.NewHost(t, configure...), receiver: p2ptest.NewHost(t, configure...)}
 	p.server = content.Serve(p.holder, may)
 	t.Cleanup(p.server.Close)
 	return p
@@ -321,18 +321,22 @@ func sameFile(t testing.TB, a, b string) bool {
 }
 
 func BenchmarkFetch(b *testing.B) {
-	const size = 256 << 20
+	const size = 128 << 20
 	path := filepath.Join(b.TempDir(), "in")
 	writeRandom(b, path, size)
-	p := newPair(b, nil)
-	src := build(b, path)
-	b.SetBytes(size)
-	for b.Loop() {
-		dest := filepath.Join(b.TempDir(), "out")
-		if err := p.fetch(b, src, dest, content.Limits{Bytes: size}); err != nil {
-			b.Fatal(err)
-		}
-		_ = os.Remove(dest)
+	for _, transport := range []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"} {
+		b.Run(transport, func(b *testing.B) {
+			p := newPair(b, nil, func(c *p2p.Config) { c.Listen = []string{transport} })
+			src := build(b, path)
+			b.SetBytes(size)
+			for b.Loop() {
+				dest := filepath.Join(b.TempDir(), "out")
+				if err := p.fetch(b, src, dest, content.Limits{Bytes: size}); err != nil {
+					b.Fatal(err)
+				}
+				_ = os.Remove(dest)
+			}
+		})
 	}
 }
 

@@ -1,0 +1,59 @@
+package p2p
+
+import (
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// nextDial is how long an address may take before the next best is tried beside it.
+const nextDial = 500 * time.Millisecond
+
+// rankDials orders a peer's addresses. To a machine nearby (loopback, private
+// networks) TCP comes first: there the kernel's TCP moves about 1.4 times as many
+// bytes as QUIC in user space, at about half the round trip (see the benchmarks), and
+// there is no NAT to punch. To everybody else libp2p's own order holds, QUIC first.
+//
+// Second choices wait longer than by default: on a busy machine a handshake takes
+// longer than the 30 ms libp2p allows nearby, and two connections where one is
+// enough cost memory and tear down streams when one is dropped.
+func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
+	var near, rest []ma.Multiaddr
+	for _, a := range addrs {
+		if isNear(a) {
+			near = append(near, a)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	ranked := swarm.DefaultDialRanker(rest)
+	for i := range ranked {
+		if ranked[i].Delay > 0 {
+			ranked[i].Delay = max(ranked[i].Delay, nextDial)
+		}
+	}
+	// Stable: within a transport the peer's own order, loopback usually first.
+	slices.SortStableFunc(near, func(a, b ma.Multiaddr) int { return nearRank(a) - nearRank(b) })
+	for i, a := range near {
+		ranked = append(ranked, network.AddrDelay{Addr: a, Delay: time.Duration(min(i, 2)) * nextDial})
+	}
+	return ranked
+}
+
+func isNear(a ma.Multiaddr) bool {
+	if _, err := a.ValueForProtocol(ma.P_CIRCUIT); err == nil {
+		return false
+	}
+	return manet.IsPrivateAddr(a) // loopback and link-local included
+}
+
+func nearRank(a ma.Multiaddr) int {
+	if _, err := a.ValueForProtocol(ma.P_TCP); err == nil {
+		return 0
+	}
+	return 1
+}
