@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	sdk "github.com/cosmos/cosmos-sdk/types"
-
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
+	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/provider/journal"
@@ -34,10 +33,30 @@ type follower interface {
 	Next(ctx context.Context) (*chain.Block, error)
 }
 
-// sender is *chain.Sender.
+// sender is an account that pays for closes.
 type sender interface {
 	Address() string
-	Send(ctx context.Context, msgs ...sdk.Msg) (*chain.Result, error)
+	CloseLeases(ctx context.Context, msg *marketv1.MsgCloseLeases) (*chain.Result, error)
+}
+
+// clientSender is sender and enroller over the chain client.
+type clientSender struct{ *chain.Sender }
+
+// CloseLeases implements sender.
+func (s clientSender) CloseLeases(ctx context.Context, msg *marketv1.MsgCloseLeases) (*chain.Result, error) {
+	return s.Send(ctx, msg)
+}
+
+// Register implements enroller.
+func (s clientSender) Register(ctx context.Context, provider *registryv1.MsgRegisterProvider, node *registryv1.MsgSetNode) error {
+	_, err := s.Send(ctx, provider, node)
+	return err
+}
+
+// SetNode implements enroller.
+func (s clientSender) SetNode(ctx context.Context, node *registryv1.MsgSetNode) error {
+	_, err := s.Send(ctx, node)
+	return err
 }
 
 // clientLedger is ledger over the chain client.

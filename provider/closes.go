@@ -171,7 +171,7 @@ func (c *closes) send(ctx context.Context, by sender, batch []moveKey) {
 	if len(sent) == 0 {
 		return
 	}
-	res, err := by.Send(ctx, msg)
+	res, err := by.CloseLeases(ctx, msg)
 	if err != nil {
 		c.failed(ctx, by, sent, err)
 		return

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	sdk "github.com/cosmos/cosmos-sdk/types"
-
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/mechanism/amount"
@@ -23,14 +21,22 @@ type registry interface {
 	Nodes(ctx context.Context, operator string, live bool) ([]registryv1.Node, error)
 }
 
+// enroller is the operator's account, as far as membership uses it.
+type enroller interface {
+	// Register makes the account a provider and the machine its node, in one
+	// transaction.
+	Register(ctx context.Context, provider *registryv1.MsgRegisterProvider, node *registryv1.MsgSetNode) error
+	SetNode(ctx context.Context, node *registryv1.MsgSetNode) error
+}
+
 // membership keeps this machine registered: the operator's account, the node and
 // where it can be reached.
 type membership struct {
 	chainID  string
 	cfg      *Config
 	registry registry
-	operator sender // nil: the operator's key is not in this keyring
-	address  string // the operator's account, bech32
+	operator enroller // nil: the operator's key is not in this keyring
+	address  string   // the operator's account, bech32
 	account  []byte
 	signer   wire.Signer
 	node     []byte
@@ -125,35 +131,28 @@ func freeBond(p registryv1.Provider) (amount.Amount, error) {
 // errNoOperatorKey: what is to be done needs the operator's own signature.
 var errNoOperatorKey = errors.New("the operator's key is not in this keyring")
 
-// register makes the operator a provider and the machine its node, in one
-// transaction.
+// register joins the network.
 func (m *membership) register(ctx context.Context) error {
 	if m.operator == nil {
 		return fmt.Errorf("%s is no provider yet and cannot be registered: %w", m.address, errNoOperatorKey)
-	}
-	bond, err := m.bond()
-	if err != nil {
-		return err
 	}
 	node, err := m.setNode()
 	if err != nil {
 		return err
 	}
-	_, err = m.operator.Send(ctx, &registryv1.MsgRegisterProvider{
-		Operator: m.address, Moniker: m.cfg.Moniker, Contact: m.cfg.Contact, Bond: bond,
-	}, node)
-	if err != nil {
+	msg := &registryv1.MsgRegisterProvider{Operator: m.address, Moniker: m.cfg.Moniker, Contact: m.cfg.Contact}
+	msg.Bond.Denom = m.cfg.Bond.Denom
+	if msg.Bond.Denom == "" {
+		msg.Bond.Denom = chain.BaseDenom
+	}
+	// The coin's integer takes its decimal text, which is also its wire form.
+	if err := msg.Bond.Amount.Unmarshal([]byte(m.cfg.Bond.Amount.String())); err != nil {
+		return fmt.Errorf("bond: %w", err)
+	}
+	if err := m.operator.Register(ctx, msg, node); err != nil {
 		return fmt.Errorf("register provider: %w", err)
 	}
 	return nil
-}
-
-func (m *membership) bond() (sdk.Coin, error) {
-	denom := m.cfg.Bond.Denom
-	if denom == "" {
-		denom = chain.BaseDenom
-	}
-	return sdk.ParseCoinNormalized(m.cfg.Bond.Amount.String() + denom)
 }
 
 // announce updates the node's record if the chain has another or none.
@@ -181,7 +180,7 @@ func (m *membership) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.operator.Send(ctx, msg); err != nil {
+	if err := m.operator.SetNode(ctx, msg); err != nil {
 		return fmt.Errorf("register node: %w", err)
 	}
 	return nil
@@ -247,14 +246,19 @@ func Leave(ctx context.Context, c *chain.Client, operator *chain.Sender) (comple
 	return resp.CompletesAt, nil
 }
 
-// Withdraw starts the return of part of the bond; coin is such as "1000000umoy".
+// Withdraw starts the return of part of the bond; coin is such as "1MOY".
 // completesAt is unix ms of block time.
 func Withdraw(ctx context.Context, operator *chain.Sender, coin string) (completesAt int64, err error) {
-	c, err := sdk.ParseCoinNormalized(coin)
+	c, err := amount.ParseCoin(coin)
 	if err != nil {
-		return 0, fmt.Errorf("amount %q: write it like 1000000%s: %w", coin, chain.BaseDenom, err)
+		return 0, err
 	}
-	res, err := operator.Send(ctx, &registryv1.MsgUnbond{Operator: operator.Address(), Amount: c})
+	msg := &registryv1.MsgUnbond{Operator: operator.Address()}
+	msg.Amount.Denom = c.Denom
+	if err := msg.Amount.Amount.Unmarshal([]byte(c.Amount.String())); err != nil {
+		return 0, fmt.Errorf("amount %q: %w", coin, err)
+	}
+	res, err := operator.Send(ctx, msg)
 	if err != nil {
 		return 0, fmt.Errorf("withdraw bond: %w", err)
 	}

@@ -144,15 +144,17 @@ func (p *Provider) openAccounts() error {
 		return fmt.Errorf("operator: %w", err)
 	}
 	p.operator = key.Address
-	operator, err := p.cfg.Chain.Sender(p.cfg.Keys, p.cfg.Operator)
+	unlocked, err := p.cfg.Chain.Sender(p.cfg.Keys, p.cfg.Operator)
 	if err != nil {
 		return fmt.Errorf("operator: %w", err)
 	}
+	operator := clientSender{unlocked}
 	hot := operator
 	if p.cfg.Hot != p.cfg.Operator {
-		if hot, err = p.cfg.Chain.Sender(p.cfg.Keys, p.cfg.Hot); err != nil {
+		if unlocked, err = p.cfg.Chain.Sender(p.cfg.Keys, p.cfg.Hot); err != nil {
 			return fmt.Errorf("hot account: %w", err)
 		}
+		hot = clientSender{unlocked}
 	}
 	p.watcher = newWatcher(p.desk, clientLedger{p.cfg.Chain})
 	p.closes = newCloses(p.desk, hot, operator, p.watcher.ask)

@@ -286,11 +286,11 @@ type worldSender struct{ *world }
 
 func (worldSender) Address() string { return "operator" }
 
-func (w worldSender) Send(_ context.Context, msgs ...sdk.Msg) (*chain.Result, error) {
+func (w worldSender) CloseLeases(_ context.Context, msg *marketv1.MsgCloseLeases) (*chain.Result, error) {
 	resp := &marketv1.MsgCloseLeasesResponse{}
 	w.change(func() {
 		var events []worldEvent
-		for _, item := range msgs[0].(*marketv1.MsgCloseLeases).Items {
+		for _, item := range msg.Items {
 			r := marketv1.CloseResult{LeaseId: item.LeaseId}
 			id := hex.EncodeToString(item.LeaseId)
 			before := w.Leases[id].Lease.State
