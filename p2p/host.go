@@ -172,24 +172,31 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 	return opts, h, nil
 }
 
+// Streams at once: of a host, and with one peer. A provider answers each order of
+// an array job on a stream of its own, so a peer may need some hundreds.
+const (
+	maxStreams     = 8192
+	maxPeerStreams = 512
+)
+
 // resourceLimits bounds streams, connections and memory, in all and per peer, so
 // that no single stranger can take the share of the others.
 func resourceLimits(cfg Config) rcmgr.ConcreteLimitConfig {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
 	conns := 4 * cfg.ConnHigh
-	return rcmgr.PartialLimitConfig{
-		System: rcmgr.ResourceLimits{
-			Conns: rcmgr.LimitVal(conns), ConnsInbound: rcmgr.LimitVal(conns / 2), ConnsOutbound: rcmgr.LimitVal(conns),
-			Streams: 16384, StreamsInbound: 8192, StreamsOutbound: 8192,
-			Memory: rcmgr.LimitVal64(cfg.MemoryBytes),
-		},
-		PeerDefault: rcmgr.ResourceLimits{
-			Conns: 8, ConnsInbound: 8, ConnsOutbound: 8,
-			Streams: 1024, StreamsInbound: 512, StreamsOutbound: 512,
-			Memory: rcmgr.LimitVal64(cfg.MemoryBytes / 4),
-		},
-	}.Build(scaling.Scale(cfg.MemoryBytes, conns))
+	all := rcmgr.ResourceLimits{Streams: 2 * maxStreams, StreamsInbound: maxStreams, StreamsOutbound: maxStreams}
+	onePeer := rcmgr.ResourceLimits{Streams: 2 * maxPeerStreams, StreamsInbound: maxPeerStreams, StreamsOutbound: maxPeerStreams}
+	limits := rcmgr.PartialLimitConfig{
+		System: all, Transient: all, ProtocolDefault: all,
+		PeerDefault: onePeer, ProtocolPeerDefault: onePeer,
+	}
+	limits.System.Conns, limits.System.ConnsInbound, limits.System.ConnsOutbound =
+		rcmgr.LimitVal(conns), rcmgr.LimitVal(conns/2), rcmgr.LimitVal(conns)
+	limits.System.Memory = rcmgr.LimitVal64(cfg.MemoryBytes)
+	limits.PeerDefault.Conns, limits.PeerDefault.ConnsInbound, limits.PeerDefault.ConnsOutbound = 8, 8, 8
+	limits.PeerDefault.Memory = rcmgr.LimitVal64(cfg.MemoryBytes / 4)
+	return limits.Build(scaling.Scale(cfg.MemoryBytes, conns))
 }
 
 // Close ends every stream and connection and waits for the handlers.

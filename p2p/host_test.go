@@ -131,6 +131,31 @@ func TestBidNotChosen(t *testing.T) {
 	}
 }
 
+// An array job's orders are all answered at once, each on its own stream.
+func TestManyBidsAtOnce(t *testing.T) {
+	ctx := p2ptest.Context(t)
+	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+	const many = 180
+	bids := make(chan *p2p.ReceivedBid, many)
+	tenant.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) { bids <- b })
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {
+			if _, err := provider.OfferBid(ctx, tenant.AddrInfo(), offer()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for range many { // none is closed before all are there
+		select {
+		case <-bids:
+		case <-ctx.Done():
+			t.Fatalf("%d of %d offers arrived", len(bids), many)
+		}
+	}
+}
+
 func TestManifestRefused(t *testing.T) {
 	ctx := p2ptest.Context(t)
 	tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
