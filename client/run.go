@@ -42,6 +42,7 @@ type run struct {
 	fetching chan struct{}
 	fetches  int // under way
 	stopping bool
+	fedTo    *tenancy // who gets or got the standard input
 	detached bool
 	failure  error // why the job cannot go on
 	polled   time.Time

@@ -7,25 +7,28 @@ import (
 	"github.com/moyai-network/moyai/p2p"
 )
 
+// stateRunning is the provider's word for a task that takes input.
+const stateRunning = "running"
+
 const (
 	stdinAhead = 32 // pieces queued at most
 	stdinPause = 5 * time.Millisecond
 )
 
 // feedStdin forwards the job's standard input to a single job, or says at once
-// that there is none: a program that reads would wait for it. Input already
-// forwarded to a provider that was lost cannot be read again; the next one gets
-// what is left.
+// that there is none: a program that reads would wait for it. Input forwarded to a
+// provider that was lost cannot be read again; the next one gets an empty input.
 func (r *run) feedStdin(t *tenancy) {
-	if r.job.Array != nil {
+	switch {
+	case r.job.Array != nil || r.fedTo == t:
 		return
-	}
-	if r.job.Stdin == nil {
+	case r.job.Stdin == nil || r.fedTo != nil:
+		r.fedTo = t
 		t.say(&p2p.Stdin{EOF: true})
 		return
 	}
+	r.fedTo = t
 	in := r.job.Stdin
-	r.job.Stdin = nil
 	// Not r.background: a read from a terminal cannot be interrupted, and the job's
 	// end must not wait for it.
 	go func() {

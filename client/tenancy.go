@@ -241,6 +241,9 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 	case *p2p.TaskDone:
 		t.r.taskDone(t, m)
 	case *p2p.Status:
+		if m.State == stateRunning {
+			t.r.feedStdin(t)
+		}
 		t.r.emit(Event{Kind: EventStatus, Lease: t.name, Moniker: t.row.Moniker, Text: statusText(m)})
 	case *p2p.End:
 		t.endText = m.Text
@@ -339,7 +342,6 @@ func (t *tenancy) remember(both wire.Signed[wire.Receipt]) error {
 
 func (t *tenancy) acknowledged(v wire.Receipt) {
 	if v.Sequence == 0 && !v.Final {
-		t.r.feedStdin(t)
 		t.r.emit(Event{Kind: EventStarted, Lease: t.name, Provider: t.row.Provider, Moniker: t.row.Moniker})
 		return
 	}
