@@ -121,6 +121,10 @@ func (m *machine) opened() {
 	switch m.s.Work {
 	case WorkPromised:
 		m.s.Work = WorkPreparing
+		if m.s.Reason != lease.ReasonNone { // stopped by a tenant who was faster than the chain's news
+			m.end(m.s.Reason, m.s.Text, 0)
+			return
+		}
 		m.do(Prepare{}, SendStatus{})
 	case WorkOffered:
 		// Cannot be: opening needs our Ready. If a node key was used twice, the
@@ -139,7 +143,7 @@ func (m *machine) prepared(e Prepared) {
 	m.save()
 	if m.s.ownWord() > 0 {
 		// An Away, or the offline allowance, is the countersignature.
-		m.begin()
+		m.begin(e.Now)
 		return
 	}
 	m.do(Propose{*m.s.Proposed}, SendStatus{})
@@ -158,7 +162,7 @@ func (m *machine) prepareFailed(e PrepareFailed) {
 }
 
 // begin starts the meter and the work.
-func (m *machine) begin() {
+func (m *machine) begin(now int64) {
 	m.s.Work, m.s.Started, m.s.StartBy = WorkRunning, true, 0
 	if !m.s.Terms.Array {
 		m.s.Queue = []uint64{0}
@@ -168,6 +172,9 @@ func (m *machine) begin() {
 	m.do(StartClock{m.s.ElapsedMS})
 	m.next()
 	m.do(SendStatus{})
+	if m.idle() {
+		m.end(lease.ReasonCompleted, "", now)
+	}
 }
 
 // next starts the first queued index if nothing runs.
@@ -200,7 +207,7 @@ func (m *machine) acked(e Acked) error {
 	}
 	m.save()
 	if m.s.Work == WorkStarting && !r.Final {
-		m.begin()
+		m.begin(e.Now)
 	}
 	if m.s.Work == WorkEnded && r.Final {
 		final := r.Receipt
@@ -224,7 +231,7 @@ func better(a, b Receipt) bool {
 }
 
 func (m *machine) away(e AwaySigned) error {
-	if m.s.Work < WorkPreparing {
+	if m.s.Work < WorkPromised {
 		return m.illegal(e)
 	}
 	if e.UntilMS <= m.s.AwayMS {
@@ -234,7 +241,7 @@ func (m *machine) away(e AwaySigned) error {
 	m.save()
 	switch {
 	case m.s.Work == WorkStarting:
-		m.begin()
+		m.begin(e.Now)
 	case m.s.Work == WorkEnded && (m.s.Chain == ChainOpen || m.s.Chain == ChainSettling) && m.finalReady():
 		m.submitFinal()
 	}
@@ -249,7 +256,8 @@ func (m *machine) taskAsked(e TaskAsked) error {
 		m.do(SendTaskDone{e.Index})
 		return nil
 	}
-	if m.s.Work < WorkPreparing || m.s.Work > WorkRunning || m.s.NoMore {
+	// A tenant that knows of the opening before this provider does is not too early.
+	if m.s.Work < WorkPromised || m.s.Work > WorkRunning || m.s.NoMore {
 		return nil // too late: the tenant learns it from Status or End and deals it elsewhere
 	}
 	if m.s.Task != nil && *m.s.Task == e.Index || slices.Contains(m.s.Queue, e.Index) {
@@ -276,7 +284,7 @@ func (m *machine) noMoreTasks(e NoMoreTasks) error {
 	m.s.NoMore = true
 	m.save()
 	m.count(e.Elapsed)
-	if m.idle() {
+	if m.s.Work == WorkRunning && m.idle() {
 		m.end(lease.ReasonCompleted, "", e.Now)
 	}
 	return nil
@@ -397,6 +405,9 @@ func chainOutput(prev []byte, index uint64, cid []byte) []byte {
 // stop ends the work from outside: freezes the counter now and lets the task die.
 func (m *machine) stop(reason lease.Reason, text string, elapsed uint64, now int64) {
 	switch m.s.Work {
+	case WorkPromised:
+		m.s.Reason, m.s.Text = reason, text // for when it opens
+		m.save()
 	case WorkPreparing, WorkStarting:
 		m.end(reason, text, now)
 	case WorkRunning:
