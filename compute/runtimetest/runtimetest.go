@@ -295,6 +295,7 @@ func (s *suite) testPrograms(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+	t.Run("stdin as it comes", s.testLiveStdin)
 	t.Run("no stdin", func(t *testing.T) {
 		if got := s.task(t, "stdin").ok(); got != "end of input\n" {
 			t.Errorf("got %q", got)
@@ -373,6 +374,34 @@ func (s *suite) testPrograms(t *testing.T) {
 		}
 	})
 	t.Run("array", s.testArray)
+}
+
+// testLiveStdin talks to a running program through a FIFO.
+func (s *suite) testLiveStdin(t *testing.T) {
+	e := s.task(t, "stdin")
+	e.run.Stdin = filepath.Join(e.spec.Dir, "fifo")
+	if err := makeFIFO(e.run.Stdin); err != nil {
+		t.Skipf("no FIFOs here: %v", err)
+	}
+	fifo, err := os.OpenFile(e.run.Stdin, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	task := e.start()
+	for _, word := range []string{"one", "two"} {
+		if _, err := fifo.WriteString(word + "\n"); err != nil {
+			t.Fatal(err)
+		}
+		e.says(strings.ToUpper(word) + "\n") // answered while the input is open
+	}
+	if err := fifo.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := e.wait(task); !r.OK() {
+		t.Errorf("result %+v", r)
+	}
+	e.says("end of input")
 }
 
 // testArray runs several tasks of one Prepared at once and sees that none sees

@@ -1,6 +1,10 @@
 package wasm
 
-import "time"
+import (
+	"errors"
+	"os"
+	"time"
+)
 
 // child is a process this one started.
 type child struct{ w *worker }
@@ -12,11 +16,8 @@ func (c child) wait() ended {
 }
 
 func (c child) kill() error {
-	if !c.w.alive() {
-		return nil
-	}
 	err := c.w.cmd.Process.Kill()
-	if !c.w.alive() {
+	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	return err

@@ -26,6 +26,7 @@ type state struct {
 	Started  time.Time
 	Deadline time.Time
 	Limits   compute.Limits
+	Ceiling  uint64 // bytes the whole process may have
 }
 
 // maxState bounds what is read back.

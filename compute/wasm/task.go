@@ -80,6 +80,7 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, w *wo
 	limits := p.spec.Limits
 	s := &state{
 		ID: run.ID, PID: w.cmd.Process.Pid, Boot: bootID(), Started: now, Deadline: now.Add(limits.Timeout), Limits: limits,
+		Ceiling: limits.MemoryBytes + r.config.ProcessBytes,
 	}
 	var err error
 	if s.Born, err = bornAt(s.PID); err != nil {
@@ -223,7 +224,8 @@ func (t *task) settle(end ended) compute.Result {
 		result.Reason = compute.ReasonDeadline
 		result.Message = fmt.Sprintf("the program did not end within its timeout of %v: raise --timeout or give it less to do", limits.Timeout)
 		result.Usage.Wall = min(result.Usage.Wall, limits.Timeout+watchdogSlack)
-	case strings.Contains(words, "out of memory"), strings.Contains(words, "cannot allocate memory"):
+	case outOfMemory(words), end.seen && words != "" && end.peak > t.state.Ceiling/10*9:
+		// Go's runtime does not always find the words when it cannot allocate.
 		result.Reason = compute.ReasonMemory
 		result.Message = "the program made its host process run out of memory (tables or code beyond its memory limit)"
 	case end.seen:
@@ -247,6 +249,10 @@ func (t *task) fromFinal(final job.Final) compute.Result {
 		LogsTruncated: final.LogsTruncated,
 		Usage:         u,
 	}
+}
+
+func outOfMemory(words string) bool {
+	return strings.Contains(words, "out of memory") || strings.Contains(words, "cannot allocate memory")
 }
 
 func lastWordsOf(dir string) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"sort"
 	"strconv"
 	"strings"
 )
@@ -139,18 +138,22 @@ func newMesh(points []Vec, faces [][3]int32) *Mesh {
 		p, q, r := points[f[0]], points[f[1]], points[f[2]]
 		m.tris[i] = newTriangle(p, q, r)
 		m.normals[i] = [3]Vec{normals[f[0]], normals[f[1]], normals[f[2]]}
-		boxes[i] = emptyBounds().with(p).with(q).with(r)
+		boxes[i] = emptyBounds()
+		boxes[i].add(&p)
+		boxes[i].add(&q)
+		boxes[i].add(&r)
 	}
 	m.build(boxes)
 	return m
 }
 
-// build sorts the triangles into a tree by the surface area heuristic over 12
-// bins (Wald, "On fast Construction of SAH-based Bounding Volume Hierarchies").
+// build sorts the triangles into a tree by the surface area heuristic over bins
+// of the longest side (Wald, "On fast Construction of SAH-based Bounding Volume
+// Hierarchies").
 func (m *Mesh) build(boxes []bounds) {
 	b := builder{mesh: m, box: boxes, centre: make([]Vec, len(m.tris)), order: make([]int32, len(m.tris))}
-	for i, box := range boxes {
-		b.centre[i], b.order[i] = box.lo.Add(box.hi).Scale(0.5), int32(i)
+	for i := range boxes {
+		b.centre[i], b.order[i] = boxes[i].lo.Add(boxes[i].hi).Scale(0.5), int32(i)
 	}
 	m.nodes = make([]node, 0, 2*len(m.tris))
 	b.split(0, len(m.tris), 0)
@@ -168,21 +171,50 @@ func emptyBounds() bounds {
 	return bounds{Vec{inf, inf, inf}, Vec{-inf, -inf, -inf}}
 }
 
-func (b bounds) with(p Vec) bounds {
-	return bounds{
-		Vec{min(b.lo.X, p.X), min(b.lo.Y, p.Y), min(b.lo.Z, p.Z)},
-		Vec{max(b.hi.X, p.X), max(b.hi.Y, p.Y), max(b.hi.Z, p.Z)},
+func (b *bounds) add(p *Vec) {
+	if p.X < b.lo.X {
+		b.lo.X = p.X
+	}
+	if p.X > b.hi.X {
+		b.hi.X = p.X
+	}
+	if p.Y < b.lo.Y {
+		b.lo.Y = p.Y
+	}
+	if p.Y > b.hi.Y {
+		b.hi.Y = p.Y
+	}
+	if p.Z < b.lo.Z {
+		b.lo.Z = p.Z
+	}
+	if p.Z > b.hi.Z {
+		b.hi.Z = p.Z
 	}
 }
 
-func (b bounds) union(c bounds) bounds { return b.with(c.lo).with(c.hi) }
+func (b *bounds) join(c *bounds) {
+	b.add(&c.lo)
+	b.add(&c.hi)
+}
 
-func (b bounds) area() float64 {
+func (b *bounds) area() float64 {
 	d := b.hi.Sub(b.lo)
 	if d.X < 0 {
 		return 0
 	}
 	return d.X*d.Y + d.Y*d.Z + d.Z*d.X
+}
+
+// longest is the axis along which the box extends most, and from where to where.
+func (b *bounds) longest() (axis int, lo, hi float64) {
+	d := b.hi.Sub(b.lo)
+	switch {
+	case d.X >= d.Y && d.X >= d.Z:
+		return 0, b.lo.X, b.hi.X
+	case d.Y >= d.Z:
+		return 1, b.lo.Y, b.hi.Y
+	}
+	return 2, b.lo.Z, b.hi.Z
 }
 
 type builder struct {
@@ -202,23 +234,22 @@ const (
 func (b *builder) split(from, to, depth int) {
 	box, centres := emptyBounds(), emptyBounds()
 	for _, o := range b.order[from:to] {
-		box = box.union(b.box[o])
-		centres = centres.with(b.centre[o])
+		box.join(&b.box[o])
+		centres.add(&b.centre[o])
 	}
 	at := len(b.mesh.nodes)
 	b.mesh.nodes = append(b.mesh.nodes, node{box: outward(box), first: int32(from), count: int32(to - from)})
 	if to-from <= leafSize || depth >= maxDepth {
 		return
 	}
-	axis, cut, ok := b.bestCut(from, to, centres, box.area())
+	axis, cut, ok := b.bestCut(from, to, &centres, box.area())
 	if !ok {
 		return
 	}
 	part := b.order[from:to]
 	mid := from + partition(part, func(o int32) bool { return component(b.centre[o], axis) < cut })
 	if mid == from || mid == to {
-		sort.Slice(part, func(i, j int) bool { return component(b.centre[part[i]], axis) < component(b.centre[part[j]], axis) })
-		mid = (from + to) / 2
+		return // rounding put all on one side; a large leaf is slow, not wrong
 	}
 	b.split(from, mid, depth+1)
 	n := &b.mesh.nodes[at]
@@ -226,36 +257,39 @@ func (b *builder) split(from, to, depth int) {
 	b.split(mid, to, depth+1)
 }
 
-func (b *builder) bestCut(from, to int, centres bounds, area float64) (axis int, cut float64, ok bool) {
+func (b *builder) bestCut(from, to int, centres *bounds, area float64) (axis int, cut float64, ok bool) {
+	axis, lo, hi := centres.longest()
+	if hi-lo < 1e-12 {
+		return axis, 0, false
+	}
+	var box [bins]bounds
+	var count [bins]int
+	for i := range box {
+		box[i] = emptyBounds()
+	}
+	scale := bins / (hi - lo)
+	for _, o := range b.order[from:to] {
+		k := int((component(b.centre[o], axis) - lo) * scale)
+		if k >= bins {
+			k = bins - 1
+		}
+		box[k].join(&b.box[o])
+		count[k]++
+	}
+	var right [bins]float64
+	acc, n := emptyBounds(), 0
+	for k := bins - 1; k > 0; k-- {
+		acc.join(&box[k])
+		n += count[k]
+		right[k] = acc.area() * float64(n)
+	}
 	best := float64(to-from) * area // the price of a leaf
-	for a := range 3 {
-		lo, hi := component(centres.lo, a), component(centres.hi, a)
-		if hi-lo < 1e-12 {
-			continue
-		}
-		var box [bins]bounds
-		var count [bins]int
-		for i := range box {
-			box[i] = emptyBounds()
-		}
-		scale := bins / (hi - lo)
-		for _, o := range b.order[from:to] {
-			k := min(int((component(b.centre[o], a)-lo)*scale), bins-1)
-			box[k] = box[k].union(b.box[o])
-			count[k]++
-		}
-		var right [bins]float64
-		acc, n := emptyBounds(), 0
-		for k := bins - 1; k > 0; k-- {
-			acc, n = acc.union(box[k]), n+count[k]
-			right[k] = acc.area() * float64(n)
-		}
-		acc, n = emptyBounds(), 0
-		for k := 1; k < bins; k++ {
-			acc, n = acc.union(box[k-1]), n+count[k-1]
-			if price := area + acc.area()*float64(n) + right[k]; price < best {
-				best, axis, cut, ok = price, a, lo+float64(k)/scale, true
-			}
+	acc, n = emptyBounds(), 0
+	for k := 1; k < bins; k++ {
+		acc.join(&box[k-1])
+		n += count[k-1]
+		if price := area + acc.area()*float64(n) + right[k]; price < best {
+			best, cut, ok = price, lo+float64(k)/scale, true
 		}
 	}
 	return axis, cut, ok
@@ -306,7 +340,7 @@ type slabs struct {
 }
 
 func newSlabs(o, d Vec) slabs {
-	s := slabs{float32(o.X), float32(o.Y), float32(o.Z), float32(1 / d.X), float32(1 / d.Y), float32(1 / d.Z), 0, 1, 2}
+	s := slabs{float32(o.X), float32(o.Y), float32(o.Z), inverse(d.X), inverse(d.Y), inverse(d.Z), 0, 1, 2}
 	if d.X < 0 {
 		s.nx = 4
 	}
@@ -319,25 +353,37 @@ func newSlabs(o, d Vec) slabs {
 	return s
 }
 
+// inverse avoids infinities, which times zero would be no number.
+func inverse(x float64) float32 {
+	if x > -1e-20 && x < 1e-20 {
+		return 1e20
+	}
+	return float32(1 / x)
+}
+
 // enter is the distance at which the ray enters the box, or false if it passes
-// by or comes there after far.
-func (s *slabs) enter(box *[8]float32, far float32) (float32, bool) {
-	t0 := (box[s.nx&7] - s.ox) * s.ix
-	t1 := (box[s.nx&7^4] - s.ox) * s.ix
-	if y := (box[s.ny&7] - s.oy) * s.iy; y > t0 {
-		t0 = y
+// by or comes there after far. Comparisons are spelt out: compiled to
+// WebAssembly, min and max are far dearer.
+func (s *slabs) enter(box *[8]float32, far float32) (in float32, hit bool) {
+	out := (box[s.nx&7^4] - s.ox) * s.ix
+	if y := (box[s.ny&7^4] - s.oy) * s.iy; y < out {
+		out = y
 	}
-	if y := (box[s.ny&7^4] - s.oy) * s.iy; y < t1 {
-		t1 = y
+	if z := (box[s.nz&7^4] - s.oz) * s.iz; z < out {
+		out = z
 	}
-	if z := (box[s.nz&7] - s.oz) * s.iz; z > t0 {
-		t0 = z
+	if out < 0 {
+		return 0, false
 	}
-	if z := (box[s.nz&7^4] - s.oz) * s.iz; z < t1 {
-		t1 = z
+	in = (box[s.nx&7] - s.ox) * s.ix
+	if y := (box[s.ny&7] - s.oy) * s.iy; y > in {
+		in = y
+	}
+	if z := (box[s.nz&7] - s.oz) * s.iz; z > in {
+		in = z
 	}
 	const slack = 1.00001 // for the rounding of single precision
-	return t0, t0 <= t1*slack && t1 >= 0 && t0 <= far
+	return in, in <= out*slack && in <= far
 }
 
 // intersect finds the nearest hit between epsilon and tMax, or any hit if
@@ -406,21 +452,17 @@ func (m *Mesh) leaf(n *node, o, d Vec, hit *meshHit) (ok bool) {
 		px := dy*tr.bz - dz*tr.by
 		py := dz*tr.bx - dx*tr.bz
 		pz := dx*tr.by - dy*tr.bx
-		det := tr.ax*px + tr.ay*py + tr.az*pz
-		if det == 0 {
-			continue
-		}
-		inv := 1 / det
+		inv := 1 / (tr.ax*px + tr.ay*py + tr.az*pz) // infinite if seen edge-on: no comparison below holds
 		sx, sy, sz := ox-tr.px, oy-tr.py, oz-tr.pz
 		u := (sx*px + sy*py + sz*pz) * inv
-		if u < 0 || u > 1 {
+		if !(u >= 0 && u <= 1) {
 			continue
 		}
 		qx := sy*tr.az - sz*tr.ay
 		qy := sz*tr.ax - sx*tr.az
 		qz := sx*tr.ay - sy*tr.ax
 		v := (dx*qx + dy*qy + dz*qz) * inv
-		if v < 0 || u+v > 1 {
+		if !(v >= 0 && u+v <= 1) {
 			continue
 		}
 		if t := (tr.bx*qx + tr.by*qy + tr.bz*qz) * inv; t > epsilon && float64(t) < hit.t {

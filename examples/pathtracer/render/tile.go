@@ -49,11 +49,12 @@ func (s *Scene) Tile(rect image.Rectangle) *image.NRGBA {
 		}
 	}
 	pool(pixels, wide.Dx())
+	film := newFilm(s.Exposure)
 	img := image.NewNRGBA(rect)
 	for y := rect.Min.Y; y < rect.Max.Y; y++ {
 		for x := rect.Min.X; x < rect.Max.X; x++ {
 			c := filter(pixels, wide, x, y)
-			img.SetNRGBA(x, y, s.develop(c))
+			img.SetNRGBA(x, y, film.develop(c))
 		}
 	}
 	return img
@@ -176,8 +177,10 @@ func filter(pixels []pixel, wide image.Rectangle, x, y int) Vec {
 	near := 22 / c.dist
 	var sum Vec
 	var weight float64
-	for j := max(0, cy-reach); j <= min(h-1, cy+reach); j++ {
-		for i := max(0, cx-reach); i <= min(w-1, cx+reach); i++ {
+	left, right := max(0, cx-reach), min(w-1, cx+reach)
+	top, bottom := max(0, cy-reach), min(h-1, cy+reach)
+	for j := top; j <= bottom; j++ {
+		for i := left; i <= right; i++ {
 			q := &pixels[j*w+i]
 			dl := lum - q.lum
 			noise := c.variance + q.variance
@@ -207,20 +210,35 @@ func filter(pixels []pixel, wide image.Rectangle, x, y int) Vec {
 
 func tinted(a Vec) Vec { return Vec{tint(a.X), tint(a.Y), tint(a.Z)} }
 
-// develop turns linear light into a screen's colour, by the curve film has.
-func (s *Scene) develop(c Vec) color.NRGBA {
-	return color.NRGBA{s.tone(c.X), s.tone(c.Y), s.tone(c.Z), 255}
+// film turns linear light into a screen's values.
+type film struct {
+	exposure float64
+	curve    [1024]uint8
 }
 
-// tone is Narkowicz's fit of the ACES curve, then sRGB.
-func (s *Scene) tone(v float64) uint8 {
-	v *= s.Exposure
-	v = v * (2.51*v + 0.03) / (v*(2.43*v+0.59) + 0.14)
-	v = max(0, min(1, v))
-	if v <= 0.0031308 {
-		v *= 12.92
-	} else {
-		v = 1.055*math.Pow(v, 1/2.4) - 0.055
+// newFilm tabulates Narkowicz's fit of the ACES curve followed by sRGB's, over
+// the square root of light, where they are nearly straight.
+func newFilm(exposure float64) *film {
+	f := &film{exposure: exposure}
+	for i := range f.curve {
+		v := float64(i) / 256
+		v *= v
+		v = v * (2.51*v + 0.03) / (v*(2.43*v+0.59) + 0.14)
+		v = max(0, min(1, v))
+		if v <= 0.0031308 {
+			v *= 12.92
+		} else {
+			v = 1.055*math.Pow(v, 1/2.4) - 0.055
+		}
+		f.curve[i] = uint8(v*255 + 0.5)
 	}
-	return uint8(v*255 + 0.5)
+	return f
+}
+
+func (f *film) develop(c Vec) color.NRGBA {
+	return color.NRGBA{f.value(c.X), f.value(c.Y), f.value(c.Z), 255}
+}
+
+func (f *film) value(v float64) uint8 {
+	return f.curve[min(int(math.Sqrt(v*f.exposure)*256+0.5), len(f.curve)-1)]
 }

@@ -339,7 +339,8 @@ func (p *path) metal(d Vec, h *hit, depth int) Vec {
 		return Vec{}
 	}
 	out := p.blur(reflect(d, h.normal), h, depth)
-	f := color.Lerp(Vec{1, 1, 1}, math.Pow(1-min(1, -d.Dot(h.normal)), 5))
+	c := 1 - min(1, -d.Dot(h.normal))
+	f := color.Lerp(Vec{1, 1, 1}, c*c*c*c*c)
 	if h.mat.rough > 0.15 {
 		p.note(color, h.normal, h.t)
 	}
