@@ -232,6 +232,10 @@ func (r *run) takeUp(ctx context.Context, row journal.Lease) error {
 		}
 	}
 	if t.closed {
+		t.closeText = row.Text
+		if t.collect(); t.collecting() {
+			r.background(t.stay)
+		}
 		return nil
 	}
 	if r.stopping {
@@ -264,7 +268,7 @@ func (r *run) serveAgain(t *tenancy) {
 func (r *run) requeue() {
 	for _, i := range r.indices() {
 		k := r.tasks[i]
-		if t := r.leases[k.Lease]; !k.Done && (t == nil || t.closed) {
+		if t := r.leases[k.Lease]; !k.Done && (t == nil || t.closed && !t.collecting()) {
 			r.queue = append(r.queue, i)
 		}
 	}

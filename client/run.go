@@ -17,6 +17,10 @@ const (
 	// was theirs. A program's own failure is never repeated.
 	singleAttempts = 2
 	maxFetches     = 4
+	// A replacement is asked for so often, with pauses: longer in all than a
+	// provider takes to restart.
+	replaceAttempts = 6
+	replacePause    = 5 * time.Second
 )
 
 // run is a job that this process attends to. One goroutine, loop, owns all its
@@ -39,6 +43,8 @@ type run struct {
 	avoid    map[string]bool
 	buying   bool
 	bought   int // leases opened, replacements included
+	refused  int // replacement purchases that failed in a row
+	buyAgain time.Time
 	fetching chan struct{}
 	fetches  int // under way
 	stopping bool
@@ -160,13 +166,15 @@ func (r *run) over() bool {
 		return false
 	}
 	for _, t := range r.leases {
-		if !t.closed {
+		if !t.closed || t.collecting() {
 			return false
 		}
 	}
-	if r.stopping || r.failure != nil {
-		return true
-	}
+	return r.stopping || r.failure != nil || r.complete()
+}
+
+// complete: every index has ended.
+func (r *run) complete() bool {
 	for _, t := range r.tasks {
 		if !t.Done {
 			return false
@@ -189,31 +197,59 @@ func (r *run) tick() {
 	}
 }
 
-// advance deals what waits, and buys when nobody is left to deal to.
+// advance deals what waits, ends what nobody waits for, and buys when nobody is
+// left to deal to.
 func (r *run) advance() {
 	if r.stopping || r.failure != nil || r.detached {
 		return
 	}
+	if r.fetches == 0 && r.complete() {
+		for _, t := range r.leases {
+			if len(t.assigned) > 0 { // a double that another lease overtook
+				t.requestStop()
+			}
+		}
+	}
+	live, kept := 0, 0
 	for _, t := range r.sorted() {
 		t.deal()
-	}
-	if len(r.queue) == 0 || r.buying {
-		return
-	}
-	live := 0
-	for _, t := range r.leases {
 		if t.accepts() {
 			live++
 		}
+		if !t.closed || t.collecting() {
+			kept++
+		}
 	}
-	if live > 0 {
+	if len(r.queue) == 0 || r.buying || live > 0 || time.Now().Before(r.buyAgain) {
 		return
 	}
 	if r.bought >= r.parallel()*r.attempts()+r.attempts() {
-		r.fail(fmt.Errorf("%w: %d leases were not enough; %d tasks are left", ErrFailed, r.bought, len(r.queue)))
+		if kept == 0 {
+			r.fail(fmt.Errorf("%w: %d leases were not enough; %d tasks are left", ErrFailed, r.bought, len(r.queue)))
+		}
 		return
 	}
 	r.replace(min(len(r.queue), r.parallel()))
+}
+
+// replaced takes the outcome of a replacement purchase. A failed one is tried
+// again: the provider that fell silent may come back, another may become free.
+func (r *run) replaced(got []bought, err error) {
+	r.opened(got)
+	if err == nil {
+		r.refused = 0
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	r.refused++
+	if r.refused >= replaceAttempts {
+		r.fail(fmt.Errorf("no replacement for a lost lease: %w", err))
+		return
+	}
+	r.emit(Event{Kind: EventWarning, Text: "no replacement for a lost lease yet: " + err.Error()})
+	r.buyAgain = time.Now().Add(replacePause)
 }
 
 // sorted are the leases in a stable order, so that dealing is repeatable.
@@ -251,10 +287,7 @@ func (r *run) replace(k int) {
 		}
 		r.post(func() {
 			r.buying, r.program = false, program
-			r.opened(got)
-			if err != nil && !errors.Is(err, context.Canceled) {
-				r.fail(fmt.Errorf("no replacement for a lost lease: %w", err))
-			}
+			r.replaced(got, err)
 		})
 	})
 }

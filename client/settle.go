@@ -17,10 +17,16 @@ import (
 // again later.
 const closeTimeout = 90 * time.Second
 
+// collectFor is how long a closed lease's provider is asked for what it still owes.
+const collectFor = 8 * time.Second
+
 // tick judges a lease by the clock: who is silent, who never started, who should
 // have closed by now.
 func (t *tenancy) tick(now time.Time) {
 	if t.closed {
+		if t.collecting() && now.After(t.collectBy) {
+			t.finish()
+		}
 		return
 	}
 	if now.Sub(t.checkedAt) > reconcileEvery && (t.settling || !t.final.IsZero() || t.stream == nil) {
@@ -219,10 +225,40 @@ func (t *tenancy) over(why string, s *marketv1.Settlement) {
 	}
 	report.settle(s)
 	t.r.emit(Event{Kind: EventClosed, Lease: t.name, Provider: t.row.Provider, Moniker: t.row.Moniker, Text: why, Report: report})
-	text := "the lease was closed: " + why
+	t.closeText = why
+	t.collect()
+}
+
+// owes: the provider has not said how some index ended.
+func (t *tenancy) owes() bool {
+	for i := range t.assigned {
+		if !t.r.tasks[i].Done {
+			return true
+		}
+	}
+	return false
+}
+
+// collect keeps the stream of a closed lease for a while if the provider still
+// owes word of an index: a detached job ends and settles while nobody listens, and
+// its results are kept.
+func (t *tenancy) collect() {
+	if !t.owes() {
+		t.cancel()
+		return
+	}
+	t.collectBy = time.Now().Add(collectFor)
+}
+
+func (t *tenancy) collecting() bool { return !t.collectBy.IsZero() }
+
+// finish ends our care for a closed lease; what it never reported is lost.
+func (t *tenancy) finish() {
+	t.collectBy = time.Time{}
+	text := "the lease was closed: " + t.closeText
 	if t.endText != "" {
 		text += ": " + t.endText
 	}
 	t.r.orphan(t, text)
-	t.cancel() // the stream has no use any more; results come over another
+	t.cancel()
 }

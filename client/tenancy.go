@@ -69,7 +69,9 @@ type tenancy struct {
 	oneSided  bool // we have shown our last receipt to the chain
 	triedAt   time.Time
 	checkedAt time.Time
+	collectBy time.Time // closed, but the provider still owes word of an index
 	endText   string
+	closeText string
 }
 
 func newTenancy(r *run, row journal.Lease, o *order) (*tenancy, error) {
@@ -240,6 +242,9 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 		}
 	case *p2p.TaskDone:
 		t.r.taskDone(t, m)
+		if t.collecting() && !t.owes() {
+			t.finish()
+		}
 	case *p2p.Status:
 		if m.State == stateRunning {
 			t.r.feedStdin(t)
@@ -247,6 +252,10 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 		t.r.emit(Event{Kind: EventStatus, Lease: t.name, Moniker: t.row.Moniker, Text: statusText(m)})
 	case *p2p.End:
 		t.endText = m.Text
+		if t.collecting() {
+			t.finish()
+			return
+		}
 		t.r.orphan(t, fmt.Sprintf("%s ended the lease: %s %s", t.row.Moniker, lease.Reason(m.Reason), m.Text))
 	}
 }
