@@ -3,7 +3,7 @@
 // speak libp2p; nothing is warm but the compiled module.
 //
 //	go run ./bench                        everything, under eight minutes on two cores
-//	go run ./bench -only lease-ops        one part: lease-ops, dev, lan or kernels
+//	go run ./bench -only dev,lan          some parts of it
 //	go run ./bench -only lease-ops -profile DIR
 //
 // It measures; it asserts nothing and fails only if something could not be
@@ -55,7 +55,13 @@ type part struct {
 	run  func(*bench, context.Context) error
 }
 
+// parts in the order in which they run: what is sensitive to a warm machine
+// first, what leaves most behind last.
 var parts = []part{
+	{"bare", (*bench).bareStart},
+	{"dev", (*bench).dev},
+	{"lan", (*bench).lan},
+	{"kernels", (*bench).compute},
 	{"lease-ops", (*bench).leaseOps},
 }
 
@@ -191,6 +197,8 @@ func (b *bench) profileSelf() (stop func(), err error) {
 func (b *bench) say(format string, args ...any) {
 	fmt.Printf("[%5.1fs] %s\n", time.Since(b.begin).Seconds(), fmt.Sprintf(format, args...))
 }
+
+func (b *bench) programs() programs { return programs{b.dir} }
 
 func (b *bench) moyai() string { return filepath.Join(b.bin, "moyai") }
 

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/moyai-network/moyai/bench/measure"
+	"github.com/moyai-network/moyai/devnet"
+)
+
+// kernels are the programs whose speed is compared. trial is a size that takes
+// a small part of a second; the size that is measured follows from it.
+var kernels = []struct {
+	name  string
+	trial uint64
+}{
+	{"integer", 300_000},
+	{"float", 1_000_000},
+	{"hashing", 10_000},
+	{"memory", 1_000},
+}
+
+const (
+	kernelTime   = 5500 * time.Millisecond // aimed at; no less than 5 s count
+	kernelRounds = 5
+	starts       = 25 // of a bare wazero
+)
+
+// bareStart measures the same program started by bare wazero: a fresh process,
+// compiled code from disk, the first byte of output.
+func (b *bench) bareStart(ctx context.Context) error {
+	for name, wasm := range map[string]bool{"hello": true, "bare": false} {
+		if err := b.programs().build(ctx, name, wasm); err != nil {
+			return err
+		}
+	}
+	var s measure.Samples
+	for i := range starts + 1 {
+		t, err := b.programs().bare(ctx, "hello")
+		if err != nil {
+			return err
+		}
+		if i > 0 { // the first one compiles
+			s = append(s, measure.Milliseconds(t.toFirst()))
+		}
+	}
+	b.report.Set("bare_wazero_start_ms", s.Median(), "ms", len(s))
+	b.report.Set("bare_wazero_start_p95_ms", s.P95(), "ms", len(s))
+	b.say("bare wazero: first output after %.0f ms", s.Median())
+	return nil
+}
+
+// compute compares programs that run through a lease with the same ones in bare
+// wazero. The two take turns, so that a busy machine slows both.
+func (b *bench) compute(ctx context.Context) error {
+	if err := b.programs().build(ctx, "bare", false); err != nil {
+		return err
+	}
+	for _, k := range kernels {
+		if err := b.programs().build(ctx, "kernels/"+k.name, true); err != nil {
+			return err
+		}
+	}
+	m, err := b.openMarket(ctx, "kernels", devnet.Dev)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	var worst, worstWhole float64
+	for _, k := range kernels {
+		size, err := b.calibrate(ctx, k.name, k.trial)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.name, err)
+		}
+		// The provider has compiled it before the clock starts, as bare wazero has.
+		if _, err := m.rent(ctx, b.programs().path(k.name), strconv.FormatUint(k.trial, 10)); err != nil {
+			return fmt.Errorf("%s through a lease: %w", k.name, err)
+		}
+		ours, bare, err := b.alternate(ctx, m, k.name, strconv.FormatUint(size, 10))
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.name, err)
+		}
+		worst = max(worst, b.compare(k.name, ours, bare))
+		worstWhole = max(worstWhole, spans(ours, stretch.whole).Median()/spans(bare, stretch.whole).Median())
+	}
+	b.report.Set("wasm_ratio", worst, "ours/bare", kernelRounds)
+	b.report.Set("wasm_ratio_from_order", worstWhole, "ours/bare", kernelRounds)
+	return nil
+}
+
+// calibrate finds the size that keeps this machine busy for kernelTime.
+func (b *bench) calibrate(ctx context.Context, name string, trial uint64) (uint64, error) {
+	if _, err := b.programs().bare(ctx, name, "1"); err != nil { // compiles
+		return 0, err
+	}
+	empty, err := b.programs().bare(ctx, name, "1")
+	if err != nil {
+		return 0, err
+	}
+	for {
+		t, err := b.programs().bare(ctx, name, strconv.FormatUint(trial, 10))
+		if err != nil {
+			return 0, err
+		}
+		work := t.run() - empty.run()
+		if work > kernelTime/20 {
+			return uint64(float64(trial) * float64(kernelTime-empty.run()) / float64(work)), nil
+		}
+		trial *= 4
+	}
+}
+
+// alternate runs a kernel in turn through a lease and bare.
+func (b *bench) alternate(ctx context.Context, m *market, name, size string) (ours, bare []stretch, err error) {
+	for range kernelRounds {
+		t, err := b.programs().bare(ctx, name, size)
+		if err != nil {
+			return nil, nil, fmt.Errorf("bare: %w", err)
+		}
+		bare = append(bare, t)
+		o, err := m.rent(ctx, b.programs().path(name), size)
+		if err != nil {
+			return nil, nil, fmt.Errorf("through a lease: %w", err)
+		}
+		o.asked = o.announced
+		ours = append(ours, o.stretch)
+	}
+	return ours, bare, nil
+}
+
+// compare reports one kernel and returns the ratio of its medians.
+func (b *bench) compare(name string, ours, bare []stretch) float64 {
+	o, r := spans(ours, stretch.run), spans(bare, stretch.run)
+	ratio := o.Median() / r.Median()
+	b.report.Set("wasm_"+name+"_ratio", ratio, "ours/bare", len(o))
+	b.report.Set("wasm_"+name+"_lease_s", o.Median(), "s", len(o))
+	b.report.Set("wasm_"+name+"_bare_s", r.Median(), "s", len(r))
+	b.say("%-8s %.3f × bare: %.2f s through a lease, %.2f s bare", name, ratio, o.Median(), r.Median())
+	return ratio
+}
+
+// spans are seconds.
+func spans(all []stretch, of func(stretch) time.Duration) (s measure.Samples) {
+	for _, t := range all {
+		s = append(s, of(t).Seconds())
+	}
+	return s
+}
