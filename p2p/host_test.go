@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -285,6 +286,70 @@ func TestLeaseStream(t *testing.T) {
 	for task := range uint64(4) {
 		if next[task] != logs {
 			t.Errorf("task %d: %d pieces of log", task, next[task])
+		}
+	}
+}
+
+// What was sent before Close arrives, although both sides go on sending and this one
+// is receiving meanwhile.
+func TestCloseLosesNothing(t *testing.T) {
+	for range 20 {
+		ctx := p2ptest.Context(t)
+		tenant, provider := p2ptest.NewHost(t), p2ptest.NewHost(t)
+		const logs = 50
+		unblocked := make(chan error, 1)
+		provider.HandleLeaseStreams(func(_ context.Context, l *p2p.LeaseStream, _ p2p.Hello) {
+			go func() {
+				for {
+					if _, err := l.Recv(); err != nil {
+						unblocked <- err
+						return
+					}
+				}
+			}()
+			for range logs {
+				_ = l.Send(&p2p.Log{Stream: p2p.Stdout, Data: make([]byte, 1000)})
+			}
+			_ = l.Send(&p2p.End{Reason: 1})
+			l.Close()
+		})
+		l, err := tenant.OpenLeaseStream(ctx, provider.AddrInfo(), p2p.Hello{LeaseID: make([]byte, 20), Access: []byte{1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := uint64(0); ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Microsecond):
+					_ = l.Send(&p2p.RunTask{Index: i})
+				}
+			}
+		})
+		if err := <-unblocked; !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("Recv at the closing side: %v", err)
+		}
+		got := 0
+		for {
+			m, err := l.RecvContext(ctx)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("after %d messages: %v", got, err)
+			}
+			if _, end := m.(*p2p.End); !end {
+				got++
+			}
+		}
+		close(stop)
+		wg.Wait()
+		l.Close()
+		if got != logs {
+			t.Fatalf("%d of %d messages arrived", got, logs)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -26,10 +28,18 @@ type Stream struct {
 
 	sendMu  sync.Mutex
 	sendBuf []byte
+
+	reading chan struct{} // a lock with a way out: held by Recv, and after Close by the drain
+
+	stateMu sync.Mutex    // orders closing and the setting of read deadlines
+	closed  chan struct{} // closed by Close
 }
 
 func newStream(h *Host, raw network.Stream) *Stream {
-	return &Stream{host: h, raw: raw, in: bufio.NewReaderSize(raw, 4<<10)}
+	return &Stream{
+		host: h, raw: raw, in: bufio.NewReaderSize(raw, 4<<10),
+		reading: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
 }
 
 // OpenStream opens a stream with exactly one protocol id (see the package
@@ -56,8 +66,9 @@ func (s *Stream) Raw() network.Stream { return s.raw }
 func (s *Stream) Reader() *bufio.Reader { return s.in }
 
 // Send writes one frame of at most max bytes. It gives up after Config.FrameTimeout if
-// the peer does not read; a failed or partial write resets the stream, since the
-// peer could not find the next frame.
+// the peer does not read, and then resets the stream, since the peer could not find
+// the next frame. Where the peer has closed the stream, Send fails but what it sent
+// before can still be received.
 func (s *Stream) Send(max int, m Message) error {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
@@ -68,7 +79,9 @@ func (s *Stream) Send(max int, m Message) error {
 	s.sendBuf = frame[:0]
 	_ = s.raw.SetWriteDeadline(time.Now().Add(s.host.patience))
 	if _, err := s.raw.Write(frame); err != nil {
-		s.Reset()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			s.Reset()
+		}
 		return fmt.Errorf("send %T to %s: %w", m, s.Peer(), err)
 	}
 	return nil
@@ -76,8 +89,9 @@ func (s *Stream) Send(max int, m Message) error {
 
 // Recv reads one frame of at most max bytes into m, waiting at most wait for its
 // first byte (0: as long as the stream lives) and Config.FrameTimeout for the rest. It
-// returns io.EOF when the peer closed its side. A peer that breaks the protocol
-// is struck and the stream reset; see ReadFrame for those errors.
+// returns io.EOF when the peer closed its side and net.ErrClosed after Close here. A
+// peer that breaks the protocol is struck and the stream reset; see ReadFrame for
+// those errors.
 func (s *Stream) Recv(max int, wait time.Duration, m Message) error {
 	body, err := s.recvBody(max, wait)
 	if err == nil {
@@ -87,22 +101,52 @@ func (s *Stream) Recv(max int, wait time.Duration, m Message) error {
 }
 
 func (s *Stream) recvBody(max int, wait time.Duration) ([]byte, error) {
+	select {
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
 	var deadline time.Time
 	if wait > 0 {
 		deadline = time.Now().Add(wait)
 	}
-	_ = s.raw.SetReadDeadline(deadline)
+	if err := s.setReadDeadline(deadline); err != nil {
+		return nil, err
+	}
 	if _, err := s.in.Peek(1); err != nil {
 		return nil, err
 	}
-	_ = s.raw.SetReadDeadline(time.Now().Add(s.host.patience))
+	if err := s.setReadDeadline(time.Now().Add(s.host.patience)); err != nil {
+		return nil, err
+	}
 	return readBody(s.in, max)
+}
+
+func (s *Stream) setReadDeadline(t time.Time) error {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	if s.isClosed() {
+		return net.ErrClosed
+	}
+	return s.raw.SetReadDeadline(t)
+}
+
+func (s *Stream) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Stream) recvErr(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case s.isClosed():
+		return net.ErrClosed // and no Reset: it would overtake what was sent
 	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return io.EOF
 	case brokeProtocol(err):
@@ -115,8 +159,33 @@ func (s *Stream) recvErr(err error) error {
 // CloseWrite says that nothing more will be sent; receiving goes on.
 func (s *Stream) CloseWrite() error { return s.raw.CloseWrite() }
 
-// Close ends both directions after what was sent has gone out.
-func (s *Stream) Close() error { return s.raw.Close() }
+// Close ends both directions after what was sent has gone out, and unblocks Recv. It
+// does not wait. What the peer still sends is read and dropped until it closes, too
+// (or Config.FrameTimeout has passed): were it refused, the peer's side would break
+// before it has read the last of what was sent to it.
+func (s *Stream) Close() error {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	if s.isClosed() {
+		return nil
+	}
+	close(s.closed)
+	_ = s.raw.SetReadDeadline(time.Unix(1, 0)) // long past: Recv returns
+	err := s.raw.CloseWrite()
+	s.host.wg.Go(s.drain)
+	return err
+}
+
+func (s *Stream) drain() {
+	s.reading <- struct{}{} // for good
+	_ = s.raw.SetReadDeadline(time.Now().Add(s.host.patience))
+	if _, err := io.CopyN(io.Discard, s.raw, maxDrain); !errors.Is(err, io.EOF) {
+		s.Reset()
+	}
+}
+
+// maxDrain bounds what is read after Close: a few frames under way.
+const maxDrain = 4 * MaxFrame
 
 // Reset ends both directions at once and lets the peer see an error.
 func (s *Stream) Reset() { _ = s.raw.Reset() }
