@@ -312,12 +312,13 @@ func (a *agreement) act(ctx context.Context, action leasing.Action) {
 		a.d.counter.Forget(a.row.ID)
 	case leasing.FreeSlot:
 		a.d.slots.Free(a.row.ID)
+		a.d.wg.Go(a.job.release) // waits for a preparation under way
 	case leasing.Keep:
 		a.job.keep(ctx)
 	case leasing.Delete:
 		a.d.wares.Withdraw(a.row.OrderHash)
 		if a.job != nil {
-			a.job.remove()
+			a.d.wg.Go(a.job.remove)
 		}
 	case leasing.Alert:
 		a.d.alert(fmt.Sprintf("lease-%x", a.row.ID), "warning", fmt.Sprintf("lease %x: %s", a.row.ID, action.Text))
@@ -399,7 +400,7 @@ func (a *agreement) leave(b []byte) error {
 	if err := away.VerifyBy(a.order.Terms.ReceiptKey); err != nil {
 		return err
 	}
-	a.job.closeStdin() // whoever leaves types nothing more
+	a.job.stdin.finish() // whoever leaves types nothing more
 	a.post(leasing.AwaySigned{UntilMS: away.Value.UntilMS, Bytes: b, Now: unixMS(time.Now())})
 	return nil
 }

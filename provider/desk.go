@@ -3,8 +3,10 @@ package provider
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -120,6 +122,9 @@ func (d *desk) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.sweep(rows); err != nil {
+		return err
+	}
 	var agreements []*agreement
 	for _, row := range rows {
 		a, err := d.reopen(row)
@@ -133,6 +138,29 @@ func (d *desk) resume(ctx context.Context) error {
 			return fmt.Errorf("journal holds two leases for order %x", a.row.OrderHash)
 		}
 		a.post(leasing.Restarted{Now: unixMS(time.Now())})
+	}
+	return nil
+}
+
+// sweep removes folders of leases that the journal no longer needs: a kill may
+// come between the last write and the deletion.
+func (d *desk) sweep(live []journal.Lease) error {
+	keep := map[string]bool{}
+	for _, row := range live {
+		keep[filepath.Base(d.leaseDir(row.ID))] = true
+	}
+	work := filepath.Dir(d.leaseDir(journal.ID{}))
+	entries, err := os.ReadDir(work)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if keep[e.Name()] {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(work, e.Name())); err != nil {
+			d.log.Warn("an old lease folder cannot be removed", "err", err)
+		}
 	}
 	return nil
 }

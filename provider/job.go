@@ -29,13 +29,17 @@ type job struct {
 
 	mu    sync.Mutex
 	tasks map[uint64]compute.Task
-	stdin *os.File // writing end of task 0's standard input
 	kept  bool
-	gone  bool
+
+	stdin *stdin // of task 0; nil for an array
 }
 
 func newJob(a *agreement) *job {
-	return &job{a: a, dir: a.d.leaseDir(a.row.ID), tasks: map[uint64]compute.Task{}}
+	j := &job{a: a, dir: a.d.leaseDir(a.row.ID), tasks: map[uint64]compute.Task{}}
+	if !a.man.Array {
+		j.stdin = newStdin(j.dir)
+	}
+	return j
 }
 
 func (j *job) program() string { return filepath.Join(j.dir, "module") }
@@ -179,7 +183,7 @@ func (j *job) run(index uint64) compute.Run {
 	if j.a.man.Array {
 		run.Env = []string{"MOYAI_INDEX=" + strconv.FormatUint(index, 10)}
 	} else {
-		run.Stdin = filepath.Join(j.dir, "stdin")
+		run.Stdin = j.stdin.path()
 	}
 	return run
 }
@@ -202,8 +206,8 @@ func (j *job) begin(ctx context.Context, index uint64) (compute.Task, error) {
 		return nil, err
 	}
 	run := j.run(index)
-	if run.Stdin != "" {
-		if err := j.openStdin(run.Stdin); err != nil {
+	if j.stdin != nil {
+		if err := j.stdin.open(); err != nil {
 			return nil, err
 		}
 	}
@@ -211,6 +215,9 @@ func (j *job) begin(ctx context.Context, index uint64) (compute.Task, error) {
 	task, err := runtime.Start(ctx, j.prepared, run)
 	if errors.Is(err, compute.ErrExists) {
 		return runtime.Recover(ctx, run)
+	}
+	if err == nil && j.stdin != nil {
+		j.a.d.wg.Go(func() { j.stdin.feed(ctx) })
 	}
 	return task, err
 }
@@ -225,6 +232,9 @@ func (j *job) recover(ctx context.Context, index uint64) {
 			return
 		}
 		task, err := runtime.Recover(ctx, j.run(index))
+		if err == nil {
+			j.stdin.close() // its end of file came with the old process
+		}
 		if errors.Is(err, compute.ErrNotFound) {
 			j.a.post(leasing.NeverStarted{Index: index, Now: unixMS(time.Now())})
 			return
@@ -251,7 +261,7 @@ func (j *job) watch(ctx context.Context, index uint64, task compute.Task) {
 	j.mu.Lock()
 	delete(j.tasks, index)
 	j.mu.Unlock()
-	j.closeStdin()
+	j.stdin.close()
 	outcome := leasing.Outcome{
 		ExitCode: int32(result.ExitCode), Reason: result.Reason.String(), Text: result.Message, Lease: leaseReason(result),
 	}
@@ -347,7 +357,6 @@ func (j *job) stop(ctx context.Context, index uint64) {
 
 // keep serves results again after a restart; before one they are served already.
 func (j *job) keep(ctx context.Context) {
-	j.release()
 	j.mu.Lock()
 	done := j.kept
 	j.kept = true
@@ -370,65 +379,24 @@ func (j *job) keep(ctx context.Context) {
 	})
 }
 
-// release gives the prepared program back once nothing will start any more.
+// release gives the prepared program back once nothing will start any more. It
+// waits for a preparation under way. On nil it does nothing.
 func (j *job) release() {
+	if j == nil {
+		return
+	}
 	j.prepMu.Lock()
 	defer j.prepMu.Unlock()
 	if j.prepared != nil {
 		_ = j.prepared.Close()
 		j.prepared = nil
 	}
-	j.closeStdin()
 }
 
 func (j *job) remove() {
 	j.release()
+	j.stdin.close()
 	if err := os.RemoveAll(j.dir); err != nil {
 		j.a.log.Warn("lease folder cannot be removed", "err", err)
-	}
-}
-
-// openStdin makes the FIFO that is the program's standard input and holds its
-// writing end. O_RDWR, so that opening waits for no reader and the program sees
-// end of file only when closeStdin says so.
-func (j *job) openStdin(path string) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.gone || j.stdin != nil {
-		return nil
-	}
-	if err := syscall.Mkfifo(path, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("standard input: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("standard input: %w", err)
-	}
-	j.stdin = f
-	return nil
-}
-
-func (j *job) writeStdin(ctx context.Context, data []byte) error {
-	j.mu.Lock()
-	f := j.stdin
-	j.mu.Unlock()
-	if f == nil {
-		return nil // ended, or closed: like a pipe nobody reads
-	}
-	stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Now()) })
-	defer stop()
-	_, err := f.Write(data)
-	return err
-}
-
-func (j *job) closeStdin() {
-	if j == nil {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.stdin != nil {
-		_ = j.stdin.Close()
-		j.stdin = nil
 	}
 }

@@ -219,6 +219,9 @@ func (p *Provider) Run(ctx context.Context) error {
 func (p *Provider) endDesk() error {
 	p.cancel()
 	p.desk.wg.Wait()
+	for _, a := range p.desk.all() {
+		a.job.release() // running tasks are left alone
+	}
 	return nil
 }
 

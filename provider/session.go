@@ -19,6 +19,7 @@ import (
 type leaseStream interface {
 	Send(m p2p.LeaseMessage) error
 	Recv() (p2p.LeaseMessage, error)
+	CloseWrite() error
 	Close()
 	Reset()
 }
@@ -76,32 +77,38 @@ func (a *agreement) admits(access, peer []byte, now time.Time) error {
 	return signed.VerifyBy(a.order.Terms.ReceiptKey)
 }
 
+// linger is how long a tenant may take to close its side after the end.
+const linger = 10 * time.Second
+
 func (s *session) serve(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, s.stream.Reset) // unblocks Recv and Send
-	defer stop()
 	s.join()
 	defer s.part()
 	showed := make(chan struct{})
 	go func() {
 		defer close(showed)
-		defer cancel()
-		if err := s.show(ctx); err == nil {
-			stop()
-			s.stream.Close() // orderly: what was sent goes out first
+		if err := s.show(ctx); err != nil {
+			cancel()
+			return
 		}
+		// Closing at once would throw away what the tenant has not read yet.
+		_ = s.stream.CloseWrite()
+		time.AfterFunc(linger, cancel)
 	}()
 	if !s.hello.Observer {
 		go s.propose(ctx)
 		s.a.post(leasing.Attached{Now: unixMS(time.Now())})
 	}
-	err := s.hear(ctx)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) {
+	if err := s.hear(ctx); ctx.Err() == nil && !errors.Is(err, io.EOF) {
 		s.a.log.Info("stream ended", "err", err)
 		cancel()
 	}
 	<-showed // a tenant that only stopped talking still reads
+	if stop() {
+		s.stream.Close()
+	}
 }
 
 func (s *session) join() {
@@ -181,13 +188,14 @@ func (s *session) heard(ctx context.Context, m p2p.LeaseMessage) error {
 	case *p2p.Stop:
 		a.post(leasing.StopAsked{Reason: lease.ReasonTenantStopped, Text: "stopped by the tenant", Elapsed: a.meter.elapsed(), Now: now})
 	case *p2p.Stdin:
-		if len(m.Data) > 0 {
-			if err := a.job.writeStdin(ctx, m.Data); err != nil {
-				a.log.Debug("standard input not taken", "err", err)
-			}
+		if a.job.stdin == nil {
+			return errors.New("an array job has no standard input")
+		}
+		if err := a.job.stdin.write(m.Data); err != nil {
+			return err
 		}
 		if m.EOF {
-			a.job.closeStdin()
+			a.job.stdin.finish()
 		}
 	}
 	return nil

@@ -433,6 +433,9 @@ func (t *tenantStream) Recv() (p2p.LeaseMessage, error) {
 	}
 }
 
+// CloseWrite: the tenant reads the end and closes its side too.
+func (t *tenantStream) CloseWrite() error { t.Close(); return nil }
+
 func (t *tenantStream) Close() { t.once.Do(func() { close(t.done) }) }
 func (t *tenantStream) Reset() { t.Close() }
 
