@@ -454,7 +454,7 @@ func (s *shopping) candidate(b *bid) journal.Candidate {
 }
 
 func (s *shopping) openError(err error) error {
-	if errors.Is(err, chain.CodeInsufficientFunds) {
+	if errors.Is(err, chain.CodeInsufficientFunds) || errors.Is(err, chain.CodeEscrowFunds) {
 		return fmt.Errorf("%w: %w", ErrFunds, err)
 	}
 	return fmt.Errorf("open leases: %w", err)

@@ -3,6 +3,7 @@ package chain
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,11 @@ func appendTyped(out []Event, height int64, hash string, events []abci.Event) []
 		if !strings.HasPrefix(e.Type, "moyai.") {
 			continue
 		}
+		// The SDK adds where in the block an event comes from, as plain text, which
+		// ParseTypedEvent would take for a field in JSON.
+		e.Attributes = slices.DeleteFunc(slices.Clone(e.Attributes), func(a abci.EventAttribute) bool {
+			return a.Key == "mode" || a.Key == "msg_index"
+		})
 		msg, err := sdk.ParseTypedEvent(e)
 		if err != nil {
 			continue // a newer chain's event: append-only, so skipping is right
