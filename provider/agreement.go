@@ -278,9 +278,11 @@ func (a *agreement) act(ctx context.Context, action leasing.Action) {
 	a.log.Debug("act", "action", action.String())
 	switch action := action.(type) {
 	case leasing.SendReady:
-		if err := a.sendReady(); err != nil {
-			a.log.Info("ready not delivered", "err", err)
-		}
+		a.d.wg.Go(func() { // a tenant that does not read must not hold up its agreement
+			if err := a.sendReady(); err != nil {
+				a.log.Info("ready not delivered", "err", err)
+			}
+		})
 	case leasing.Prefetch:
 		a.job.prefetch(ctx)
 	case leasing.Prepare:
