@@ -32,8 +32,9 @@ func (s msgServer) OpenLeases(goCtx context.Context, msg *marketv1.MsgOpenLeases
 	}
 	o := opener{Keeper: s.Keeper, moment: now, payer: payer, payerText: msg.Payer, services: map[string]error{}}
 	response := &marketv1.MsgOpenLeasesResponse{Results: make([]marketv1.OpenResult, len(msg.Items))}
+	first := now.firstPairs(ctx, msg.Items)
 	for i := range msg.Items {
-		result, err := o.item(ctx, &msg.Items[i])
+		result, err := o.item(ctx, &msg.Items[i], first[i])
 		if err != nil {
 			return nil, err
 		}
@@ -60,9 +61,13 @@ func (s msgServer) CloseLeases(goCtx context.Context, msg *marketv1.MsgCloseLeas
 	}
 	c := closer{Keeper: s.Keeper, moment: now, sender: msg.Sender}
 	response := &marketv1.MsgCloseLeasesResponse{Results: make([]marketv1.CloseResult, len(msg.Items))}
+	shown, err := c.evidence(ctx, msg.Items)
+	if err != nil {
+		return nil, err
+	}
 	for i := range msg.Items {
 		item := &msg.Items[i]
-		state, err := c.item(ctx, item)
+		state, err := c.item(ctx, item, shown[i])
 		result := marketv1.CloseResult{LeaseId: item.LeaseId, State: state}
 		if err != nil {
 			r, fatal := refusal(err)

@@ -27,8 +27,8 @@ type opener struct {
 
 // item opens one item: the first candidate that is valid. The refusals of
 // those before it, or of the item itself, are in the result; an error is a
-// failure that is no refusal.
-func (o *opener) item(ctx sdk.Context, item *marketv1.OpenItem) (marketv1.OpenResult, error) {
+// failure that is no refusal. first is the proven first candidate.
+func (o *opener) item(ctx sdk.Context, item *marketv1.OpenItem, first pair) (marketv1.OpenResult, error) {
 	order, rules, err := o.order(ctx, item)
 	if err != nil {
 		return refusedItem(err)
@@ -36,7 +36,12 @@ func (o *opener) item(ctx sdk.Context, item *marketv1.OpenItem) (marketv1.OpenRe
 	view := wire.OrderView(order)
 	var result marketv1.OpenResult
 	for i := range item.Candidates {
-		id, err := o.candidate(ctx, rules, order, view, &item.Candidates[i])
+		proven := first
+		if i > 0 {
+			o.charge(ctx, signaturesPerCandidate)
+			proven = o.pair(&item.Candidates[i])
+		}
+		id, err := o.candidate(ctx, rules, order, view, proven)
 		if err == nil {
 			result.LeaseId, result.Candidate = id, uint32(i)
 			return result, nil
@@ -104,15 +109,11 @@ func (o *opener) service(ctx sdk.Context, order wire.Order) error {
 }
 
 // candidate opens a lease on one bid and its ready, or refuses and leaves
-// nothing behind. Cheap checks come first; gas is charged before each signature.
-func (o *opener) candidate(ctx sdk.Context, rules lease.Params, order wire.Signed[wire.Order], view lease.OrderView, c *marketv1.Candidate) ([]byte, error) {
-	bid, err := wire.Open[wire.Bid](o.chainID, c.Bid)
-	if err != nil {
-		return nil, err
-	}
-	ready, err := wire.Open[wire.Ready](o.chainID, c.Ready)
-	if err != nil {
-		return nil, err
+// nothing behind.
+func (o *opener) candidate(ctx sdk.Context, rules lease.Params, order wire.Signed[wire.Order], view lease.OrderView, proven pair) ([]byte, error) {
+	bid, ready := proven.bid, proven.ready
+	if proven.malformed != nil {
+		return nil, proven.malformed
 	}
 	at := collections.Join(bid.Value.Node, bid.Value.Slot)
 	slot, err := o.Slots.Get(ctx, at)
@@ -135,13 +136,8 @@ func (o *opener) candidate(ctx sdk.Context, rules lease.Params, order wire.Signe
 	if !bytes.Equal(operator, bid.Value.Provider) {
 		return nil, types.ErrWrongProvider.Wrapf("%s, the bid names %s", operator, sdk.AccAddress(bid.Value.Provider))
 	}
-	ctx.GasMeter().ConsumeGas(o.params.GasPerSignature, "bid signature")
-	if err := wire.VerifyBid(bid); err != nil {
-		return nil, err
-	}
-	ctx.GasMeter().ConsumeGas(o.params.GasPerSignature, "ready signature")
-	if err := ready.VerifyBy(bid.Value.Node); err != nil {
-		return nil, err
+	if proven.unsigned != nil {
+		return nil, proven.unsigned
 	}
 	opened, err := lease.Open(rules, lease.TermsOf(view, bidView), o.meterMS)
 	if err != nil {
