@@ -391,7 +391,7 @@ func (a *agreement) acknowledge(b []byte) error {
 }
 
 // leave verifies an advance countersignature and takes it in.
-func (a *agreement) leave(b []byte) error {
+func (a *agreement) leave(ctx context.Context, b []byte) error {
 	away, err := wire.Open[wire.Away](a.d.chainID, b)
 	if err != nil {
 		return err
@@ -403,8 +403,7 @@ func (a *agreement) leave(b []byte) error {
 		return err
 	}
 	a.job.stdin.finish() // whoever leaves types nothing more
-	a.post(leasing.AwaySigned{UntilMS: away.Value.UntilMS, Bytes: b, Now: unixMS(time.Now())})
-	return nil
+	return a.tell(leasing.AwaySigned{UntilMS: away.Value.UntilMS, Bytes: b, Now: unixMS(time.Now())})(ctx)
 }
 
 // meter is the lease's monotonic clock.

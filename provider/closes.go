@@ -280,8 +280,14 @@ func overtaken(code uint32) bool {
 // it is sent.
 func (a *agreement) closeItem(move leasing.Move) (marketv1.CloseItem, error) {
 	s := a.snapshot()
-	item := marketv1.CloseItem{LeaseId: a.row.ID[:], Away: s.Away}
+	item := marketv1.CloseItem{LeaseId: a.row.ID[:]}
 	var err error
+	// An Away goes along only where the proof leans on it: the chain charges for
+	// every signature it is shown.
+	alone := func(r leasing.Receipt) {
+		item.Away = s.Away
+		item.Proof, err = a.sealed(r)
+	}
 	switch move {
 	case leasing.MoveFinal:
 		item.Action = marketv1.CloseAction_CLOSE_ACTION_FINAL
@@ -289,39 +295,37 @@ func (a *agreement) closeItem(move leasing.Move) (marketv1.CloseItem, error) {
 		case s.Acked != nil && s.Acked.Final:
 			item.Proof = s.Acked.Bytes
 		case s.Final != nil:
-			item.Proof, err = a.sealed(*s.Final)
+			alone(*s.Final)
 		default:
 			err = errors.New("there is no final receipt")
 		}
 	case leasing.MoveOneSided:
 		item.Action, item.Reason = marketv1.CloseAction_CLOSE_ACTION_ONE_SIDED, uint32(s.Reason)
-		item.Proof, err = a.evidence(s)
+		if e, ok := s.Evidence(); ok && len(e.Bytes) > 0 {
+			item.Proof = e.Bytes
+		} else if ok {
+			alone(e.Receipt)
+		} // else nothing ever started, and there is nothing to show
 	case leasing.MoveReceipt:
 		item.Action = marketv1.CloseAction_CLOSE_ACTION_RECEIPT
-		item.Proof, err = a.evidence(s)
+		if e, ok := s.Evidence(); ok && len(e.Bytes) > 0 {
+			item.Proof = e.Bytes
+		} else if ok {
+			alone(e.Receipt)
+		} else {
+			err = errors.New("there is no receipt to show")
+		}
 	case leasing.MoveClaim:
 		item.Action = marketv1.CloseAction_CLOSE_ACTION_CLAIM
 		var claim wire.Signed[wire.Claim]
 		claim, err = wire.Seal(wire.Claim{
 			Version: wire.Version1, ChainID: a.d.chainID, LeaseID: a.row.ID[:], ElapsedMS: s.ElapsedMS,
 		}, a.d.signer)
-		item.Proof, item.Away = claim.Bytes(), nil
+		item.Proof = claim.Bytes()
 	default:
 		err = fmt.Errorf("unknown move %s", move)
 	}
 	return item, err
-}
-
-// evidence is the best receipt there is, empty if nothing ever started.
-func (a *agreement) evidence(s leasing.State) ([]byte, error) {
-	e, ok := s.Evidence()
-	if !ok {
-		return nil, nil
-	}
-	if len(e.Bytes) > 0 {
-		return e.Bytes, nil
-	}
-	return a.sealed(e.Receipt)
 }
 
 func (a *agreement) sealed(r leasing.Receipt) ([]byte, error) {

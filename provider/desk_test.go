@@ -408,3 +408,42 @@ func TestLeaseReasons(t *testing.T) {
 		t.Errorf("exit code 3: %s", r)
 	}
 }
+
+func TestCloseItemsShowNoMoreThanTheyMust(t *testing.T) {
+	h, ctx := start(t, harnessOptions{taskLife: time.Hour})
+	_, order, id := h.mustRent(t, ctx, 1, false)
+	must(t, eventually(ctx, "promise", func() bool { return h.desk.find(id) != nil }))
+	a := h.desk.find(id)
+	both := leasing.Signed{Receipt: leasing.Receipt{Sequence: 1, ElapsedMS: 40}, Bytes: []byte("both")}
+	final := both
+	final.Final = true
+	terms := leasing.Terms{TimeoutMS: 600_000}
+	for name, c := range map[string]struct {
+		state leasing.State
+		move  leasing.Move
+		proof string // empty: none; "node": signed by the node alone
+		away  bool
+	}{
+		"final, countersigned":       {leasing.State{Acked: &final, AwayMS: 90, Away: []byte("a")}, leasing.MoveFinal, "both", false},
+		"final, within an away":      {leasing.State{Final: &leasing.Receipt{Sequence: 2, ElapsedMS: 80, Final: true, Reason: 1}, AwayMS: 90, Away: []byte("a")}, leasing.MoveFinal, "node", true},
+		"never started":              {leasing.State{}, leasing.MoveOneSided, "", false},
+		"one-sided, countersigned":   {leasing.State{Started: true, ElapsedMS: 45, Acked: &both}, leasing.MoveOneSided, "both", false},
+		"one-sided, away is better":  {leasing.State{Started: true, ElapsedMS: 95, Acked: &both, AwayMS: 90, Away: []byte("a")}, leasing.MoveOneSided, "node", true},
+		"receipt, away is no better": {leasing.State{Started: true, ElapsedMS: 45, Acked: &both, AwayMS: 30, Away: []byte("a")}, leasing.MoveReceipt, "both", false},
+		"claim":                      {leasing.State{Started: true, ElapsedMS: 45, Acked: &both, AwayMS: 90, Away: []byte("a")}, leasing.MoveClaim, "node", false},
+	} {
+		c.state.Terms = terms
+		shown := &agreement{d: a.d, row: a.row, order: a.order, state: c.state}
+		item, err := shown.closeItem(c.move)
+		must(t, err)
+		if got := string(item.Proof); c.proof == "both" && got != "both" || c.proof == "" && got != "" || c.proof == "node" && (got == "" || got == "both") {
+			t.Errorf("%s: proof %q", name, got)
+		}
+		if (len(item.Away) > 0) != c.away {
+			t.Errorf("%s: away %q", name, item.Away)
+		}
+	}
+	if _, err := (&agreement{d: a.d, row: a.row, order: order.Value}).closeItem(leasing.MoveReceipt); err == nil {
+		t.Error("a receipt out of nothing")
+	}
+}

@@ -176,7 +176,10 @@ func (s *session) heard(ctx context.Context, m p2p.LeaseMessage) error {
 	case *p2p.Ack:
 		return a.acknowledge(m.Receipt)
 	case *p2p.SignAway:
-		return a.leave(m.Away)
+		if err := a.leave(ctx, m.Away); err != nil {
+			return err
+		}
+		return s.stream.Send(&p2p.Status{State: p2p.StateAway})
 	case *p2p.RunTask:
 		if m.Index > math.MaxInt64 {
 			return fmt.Errorf("task index %d is out of range", m.Index)
