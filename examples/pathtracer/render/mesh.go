@@ -192,9 +192,12 @@ func (b *bounds) add(p *Vec) {
 	}
 }
 
+// join makes b hold c as well; c may be empty.
 func (b *bounds) join(c *bounds) {
-	b.add(&c.lo)
-	b.add(&c.hi)
+	if c.lo.X <= c.hi.X {
+		b.add(&c.lo)
+		b.add(&c.hi)
+	}
 }
 
 func (b *bounds) area() float64 {
