@@ -533,7 +533,8 @@ func (r *run) dealAll() {
 }
 
 // signAway acknowledges in advance all that the hold can pay. The mark closes
-// when the provider has been told.
+// when the provider has it on disk: what was merely sent dies with the
+// connection.
 func (t *tenancy) signAway() (mark chan struct{}, err error) {
 	if t.closed || t.settling || !t.final.IsZero() || t.acked == nil {
 		return nil, nil
@@ -553,8 +554,7 @@ func (t *tenancy) signAway() (mark chan struct{}, err error) {
 		t.warn("it cannot be told that we leave; it will end when receipts lag")
 		return nil, nil
 	}
+	t.awayHeard = make(chan struct{})
 	t.say(&p2p.SignAway{Away: signed.Bytes()})
-	mark = make(chan struct{})
-	t.say(flush{done: mark})
-	return mark, nil
+	return t.awayHeard, nil
 }

@@ -211,6 +211,7 @@ func (t *tenancy) over(why string, s *marketv1.Settlement) {
 	}
 	t.closed = true
 	t.watch()
+	t.heardAway() // nobody will answer any more
 	if err := t.r.c.journal.SetEnd(context.WithoutCancel(t.r.ctx), t.row.OrderHash, journal.StateClosed, why); err != nil {
 		t.warn(err.Error())
 	}

@@ -74,10 +74,6 @@ func write(s *p2p.LeaseStream, out <-chan p2p.LeaseMessage, stop <-chan struct{}
 	for {
 		select {
 		case m := <-out:
-			if f, ok := m.(flush); ok {
-				close(f.done)
-				continue
-			}
 			if err := s.Send(m); err != nil {
 				s.Reset()
 				return
@@ -86,12 +82,6 @@ func write(s *p2p.LeaseStream, out <-chan p2p.LeaseMessage, stop <-chan struct{}
 			return
 		}
 	}
-}
-
-// flush is a mark in the queue: what was said before it has been sent.
-type flush struct {
-	*p2p.NoMoreTasks // makes it a LeaseMessage; it is never sent
-	done             chan struct{}
 }
 
 // logPositions remembers where each log of a lease ends, for reconnecting.

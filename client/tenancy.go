@@ -58,9 +58,11 @@ type tenancy struct {
 	acked   *wire.Signed[wire.Receipt] // last countersigned
 	started time.Time
 	awayMS  uint64
-	heard   time.Time // last sign of life
-	talked  bool      // the provider has said something on this stream
-	told    bool      // its work was given to others
+	// awayHeard is closed and forgotten once the provider answers our SignAway.
+	awayHeard chan struct{}
+	heard     time.Time // last sign of life
+	talked    bool      // the provider has said something on this stream
+	told      bool      // its work was given to others
 
 	final     time.Time // when the final receipt was countersigned
 	settling  bool
@@ -246,6 +248,10 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 			t.finish()
 		}
 	case *p2p.Status:
+		if m.State == p2p.StateAway {
+			t.heardAway()
+			return
+		}
 		if m.State == stateRunning {
 			t.r.feedStdin(t)
 		}
@@ -257,6 +263,14 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 			return
 		}
 		t.r.orphan(t, fmt.Sprintf("%s ended the lease: %s %s", t.row.Moniker, lease.Reason(m.Reason), m.Text))
+	}
+}
+
+// heardAway: the provider knows that we leave, and all we said before.
+func (t *tenancy) heardAway() {
+	if t.awayHeard != nil {
+		close(t.awayHeard)
+		t.awayHeard = nil
 	}
 }
 

@@ -142,6 +142,10 @@ type TaskDone struct {
 	BilledMS    uint64 `cbor:"7,keyasint,omitempty"` // the lease's counter when the task ended
 }
 
+// StateAway is the State that answers SignAway: the provider has it on disk, and
+// the tenant may go.
+const StateAway = "away"
+
 // Status says what the provider is doing.
 type Status struct {
 	State   string `cbor:"1,keyasint"`           // "fetching", "preparing", "running", "finishing", …

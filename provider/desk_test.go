@@ -217,7 +217,7 @@ func TestForgedReceiptsEndTheStreamOnly(t *testing.T) {
 	}
 	away, err := wire.Seal(wire.Away{Version: 1, ChainID: testChain, LeaseID: id[:], UntilMS: 1000}, h.desk.signer)
 	must(t, err)
-	if err := a.leave(away.Bytes()); err == nil {
+	if err := a.leave(ctx, away.Bytes()); err == nil {
 		t.Fatal("an away by another key was taken")
 	}
 	if s := a.snapshot(); s.ElapsedMS > 8_000_000 || s.AwayMS != 0 {
@@ -446,4 +446,29 @@ func TestCloseItemsShowNoMoreThanTheyMust(t *testing.T) {
 	if _, err := (&agreement{d: a.d, row: a.row, order: order.Value}).closeItem(leasing.MoveReceipt); err == nil {
 		t.Error("a receipt out of nothing")
 	}
+}
+
+func TestAuditFindsAnEndThatNoEventTold(t *testing.T) {
+	h, ctx := start(t, harnessOptions{taskLife: time.Hour, keep: time.Hour, ackWait: time.Hour})
+	ten, order, id := h.mustRent(t, ctx, 1, false)
+	h.mustAttach(t, ctx, ten, order, id)
+	must(t, eventually(ctx, "a receipt", func() bool { return h.w.leases()[ten.id].Acked > 0 }))
+	ten.mu.Lock()
+	ten.silent = true
+	ten.mu.Unlock()
+	ten.inbox <- &p2p.Stop{}
+	a := h.desk.find(id)
+	must(t, eventually(ctx, "the end of the work", func() bool { return a.snapshot().Work == leasing.WorkEnded }))
+	h.w.change(func() { // the lease closes on chain, and its event is one nobody can read
+		l := h.w.Leases[ten.id]
+		next, err := l.Lease.Apply(testParams(), lease.OneSided{By: lease.PartyPayer, Sender: "payer"}, l.Lease.OpenedAt)
+		must(t, err)
+		l.Lease, err = next.Apply(testParams(), lease.Expire{}, next.WindowEndsAt)
+		must(t, err)
+	})
+	if a.snapshot().Chain != leasing.ChainOpen {
+		t.Fatalf("the provider knows already: %s", a.snapshot().Chain)
+	}
+	h.watch.audit()
+	must(t, eventually(ctx, "the news", func() bool { return a.snapshot().Chain == leasing.ChainClosed }))
 }
