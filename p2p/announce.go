@@ -97,11 +97,12 @@ func DecodeAnnounce(b []byte) (*Announce, error) {
 }
 
 // Refusal is a reason not to serve, in parts that a program can compare and a
-// person can read: subject "memory.bytes", need "24 GiB", have "16 GiB".
+// person can read: subject "memory.bytes", need "24 GiB of memory", have "largest
+// free is 16 GiB".
 type Refusal struct {
 	Subject string `cbor:"1,keyasint"`           // what failed: a dimension, an attribute, "rate", "busy", …
 	Need    string `cbor:"2,keyasint,omitempty"` // what was asked for
-	Have    string `cbor:"3,keyasint,omitempty"` // the nearest there is
+	Have    string `cbor:"3,keyasint,omitempty"` // what there is, as a clause
 	Hint    string `cbor:"4,keyasint,omitempty"` // one line: what to do next, or the whole reason
 }
 
@@ -113,14 +114,15 @@ func (r *Refusal) Validate() error {
 	)
 }
 
-// String is the refusal for people.
+// String is the refusal for people: "needs 24 GiB of memory, largest free is 16
+// GiB: ask for at most 16 GiB".
 func (r *Refusal) String() string {
 	out := r.Subject
 	if r.Need != "" {
-		out = "needs " + r.Need + " of " + r.Subject
+		out = "needs " + r.Need
 	}
 	if r.Have != "" {
-		out += ", has " + r.Have
+		out += ", " + r.Have
 	}
 	if r.Hint != "" {
 		out += ": " + r.Hint

@@ -159,8 +159,6 @@ func (a *app) explain(err error) error {
 		return withHint(err, "lend a machine yourself with `moyai provide`, or look at `moyai providers`")
 	case errors.Is(err, client.ErrNoBid):
 		return withHint(err, "ask for less, or see what there is with `moyai quote`")
-	case errors.Is(err, client.ErrUnknownLease):
-		return withHint(err, "`moyai ps --all` lists yours")
 	case errors.Is(err, client.ErrFunds):
 		return withHint(err, "`moyai account` shows what you have")
 	case errors.Is(err, client.ErrNotOurs):
@@ -169,6 +167,24 @@ func (a *app) explain(err error) error {
 		return a.noChain()
 	}
 	return err
+}
+
+// explainRun is explain for a job that could not be bought. Providers do not
+// answer accounts that own nothing, so silence has a likelier reason than theirs.
+func (a *app) explainRun(ctx context.Context, c *client.Client, err error) error {
+	if !errors.Is(err, client.ErrNoBid) {
+		return a.explain(err)
+	}
+	s, keyErr := c.Sender()
+	if keyErr != nil {
+		return a.explain(err)
+	}
+	have, balErr := c.Chain().Balance(ctx, s.Address(), chain.BaseDenom)
+	if balErr != nil || !have.IsZero() {
+		return a.explain(err)
+	}
+	return withHint(fmt.Errorf("not enough balance: account %s owns nothing, so no provider answers its orders", s.Address()),
+		"send it some MOY; `moyai account` shows what it has")
 }
 
 func (a *app) noChain() error {

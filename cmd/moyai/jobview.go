@@ -97,7 +97,7 @@ func (v *jobView) tell(e client.Event) {
 	case client.EventBid:
 		v.say("%s offers %s", who, e.Price)
 	case client.EventRefused:
-		v.say("%s refuses: %s", who, printable(e.Text))
+		v.say("refused by %s", printable(e.Text))
 	case client.EventOpened:
 		v.say("lease %s with %s at %s", short(e.Lease), who, e.Price)
 	case client.EventRetry:

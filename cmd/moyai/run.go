@@ -131,7 +131,7 @@ func (a *app) runJob(ctx context.Context, job client.Job, f runFlags) error {
 
 	h, err := buy(ctx, c, job, interrupts)
 	if err != nil {
-		return a.explain(err)
+		return a.explainRun(ctx, c, err)
 	}
 	if f.detach {
 		return a.leave(ctx, h, exitOK)
