@@ -277,12 +277,16 @@ func (w *watcher) answer(ctx context.Context) error {
 	const patience = time.Second
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	audit := time.NewTicker(auditEvery)
+	defer audit.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.wake:
 		case <-timer.C:
+		case <-audit.C:
+			w.audit()
 		}
 		w.mu.Lock()
 		ids := make([]journal.ID, 0, len(w.asks))
@@ -300,6 +304,19 @@ func (w *watcher) answer(ctx context.Context) error {
 			w.mu.Lock()
 			delete(w.asks, id)
 			w.mu.Unlock()
+		}
+	}
+}
+
+// auditEvery is how often leases whose work is over are asked about although no
+// event came: money waits there, and an event that this version cannot read must
+// not keep it waiting.
+const auditEvery = 30 * time.Second
+
+func (w *watcher) audit() {
+	for _, a := range w.d.all() {
+		if s := a.snapshot(); s.Work >= leasing.WorkStopping && (s.Chain == leasing.ChainOpen || s.Chain == leasing.ChainSettling) {
+			w.ask(a.row.ID)
 		}
 	}
 }
