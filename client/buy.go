@@ -134,10 +134,11 @@ func (s *shopping) journalOrder(ctx context.Context, o *order) error {
 	})
 }
 
-// choose deals bids to orders: each order in turn takes the best bid whose slot
-// is not taken, so that no two items of one transaction want the same place.
+// choose deals bids to orders, one slot to one order, so that no two items of one
+// transaction want the same place. Each order in turn takes the best bid whose
+// slot is free; if none is, earlier orders make room where they can.
 func (s *shopping) choose(orders []*order, col *collection) []*choice {
-	taken := map[slotKey]bool{}
+	d := &dealing{ranked: make([][]*bid, len(orders)), picked: make([]*bid, len(orders)), owner: map[slotKey]int{}}
 	held := map[string]uint64{}
 	for p, n := range s.held {
 		held[p] = n
@@ -146,32 +147,68 @@ func (s *shopping) choose(orders []*order, col *collection) []*choice {
 	if s.job.Array != nil {
 		policy = auction.Spread
 	}
+	for i := range orders {
+		d.ranked[i] = s.rank(policy, col.bids[i], held)
+		if d.free(i) || d.displace(i, map[slotKey]bool{}) {
+			held[d.picked[i].provider]++
+		}
+	}
 	var out []*choice
 	for i, o := range orders {
-		ranked := s.rank(policy, o, col.bids[i], held)
-		ch := &choice{order: o}
-		for _, b := range ranked {
-			if len(ch.bids) == s.program.candidates() {
-				break
-			}
-			if taken[b.slot()] {
-				continue
-			}
-			if len(ch.bids) == 0 {
-				taken[b.slot()] = true
-				held[b.provider]++
-			}
-			ch.bids = append(ch.bids, b)
+		if d.picked[i] == nil {
+			continue
 		}
-		if len(ch.bids) > 0 {
-			ch.ready = make([][]byte, len(ch.bids))
-			out = append(out, ch)
+		ch := &choice{order: o, bids: []*bid{d.picked[i]}}
+		for _, b := range d.ranked[i] {
+			if _, taken := d.owner[b.slot()]; !taken && len(ch.bids) < s.program.candidates() {
+				ch.bids = append(ch.bids, b)
+			}
 		}
+		ch.ready = make([][]byte, len(ch.bids))
+		out = append(out, ch)
 	}
 	return out
 }
 
-func (s *shopping) rank(policy auction.Policy, o *order, bids []*bid, held map[string]uint64) []*bid {
+// dealing is a matching of orders and slots under way.
+type dealing struct {
+	ranked [][]*bid
+	picked []*bid
+	owner  map[slotKey]int
+}
+
+func (d *dealing) take(i int, b *bid) {
+	d.picked[i], d.owner[b.slot()] = b, i
+}
+
+// free gives order i its best bid whose slot nobody has.
+func (d *dealing) free(i int) bool {
+	for _, b := range d.ranked[i] {
+		if _, taken := d.owner[b.slot()]; !taken {
+			d.take(i, b)
+			return true
+		}
+	}
+	return false
+}
+
+// displace gives order i a slot whose order can go elsewhere (an augmenting path).
+func (d *dealing) displace(i int, seen map[slotKey]bool) bool {
+	for _, b := range d.ranked[i] {
+		k := b.slot()
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		if other, taken := d.owner[k]; !taken || d.displace(other, seen) {
+			d.take(i, b)
+			return true
+		}
+	}
+	return false
+}
+
+func (s *shopping) rank(policy auction.Policy, bids []*bid, held map[string]uint64) []*bid {
 	views := make([]auction.Bid, len(bids))
 	for i, b := range bids {
 		views[i] = auction.Bid{
@@ -419,6 +456,7 @@ func (s *shopping) settleOpen(choices []*choice, rows [][]journal.Candidate, rep
 		if len(r.LeaseId) == 0 {
 			why := refusalText(r.Refusals)
 			reasons = append(reasons, why)
+			s.emit(Event{Kind: EventWarning, Text: "one lease was not opened: " + why})
 			if err := s.c.journal.SetEnd(ctx, o.hash(), journal.StateRefused, why); err != nil {
 				return out, err
 			}

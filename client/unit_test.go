@@ -155,6 +155,7 @@ func TestChoose(t *testing.T) {
 		"nobody":              {single, "", [][]*bid{{}}, ""},
 		"spread, then cheap":  {array, "", [][]*bid{{fakeBid("a", 0, 5), fakeBid("b", 0, 9)}, {fakeBid("a", 1, 5), fakeBid("b", 1, 9)}, {fakeBid("a", 2, 5), fakeBid("b", 2, 9)}}, "a0 b1 a2"},
 		"one slot, two wants": {array, "", [][]*bid{{fakeBid("a", 0, 5)}, {fakeBid("a", 0, 5)}}, "a0"},
+		"makes room":          {array, "", [][]*bid{{fakeBid("a", 0, 5), fakeBid("b", 1, 9)}, {fakeBid("a", 0, 5)}}, "b1 a0"},
 		"fewer bids":          {array, "", [][]*bid{{}, {fakeBid("a", 0, 5)}}, "a0"},
 	} {
 		s := &shopping{job: tc.job, program: &program{bytes: 1}, avoid: map[string]bool{tc.avoid: true}}
