@@ -107,8 +107,8 @@ func forbidden(h house, from, dir string, test bool) string {
 			return ""
 		}
 	}
-	if test && within(dir, "chain/node") && within(from, "client") {
-		return "" // what speaks to a node is tested against one
+	if test && within(dir, "chain") && within(from, "client") {
+		return "" // what speaks to a chain is tested against one
 	}
 	if test && within(dir, "devnet") && !within(from, "mechanism") && !within(from, "wire") {
 		return "" // a role's test may stand on a whole network
