@@ -58,10 +58,10 @@ $(LINT):
 	mv $(CACHE)/bin/golangci-lint $@
 
 proto: ## regenerate api/ from proto/
-	./scripts/proto.sh generate
+	./scripts/proto.sh
 
 proto-check: ## fail if api/ is not what proto/ generates, or proto/ does not lint
-	./scripts/proto.sh check
+	./scripts/proto.sh --check
 
 clean: ## remove what the build and the demo wrote
 	rm -rf $(BIN) demo bench/out.json bench/profiles
