@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moyai-network/moyai/client"
@@ -16,8 +17,8 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 )
 
-// settleTimeout is how long a lease may take from its last output to its close.
-const settleTimeout = 30 * time.Second
+// rentTimeout is how long one order may take, from its signature to its close.
+const rentTimeout = 2 * time.Minute
 
 // market is a network of processes with three providers, and a tenant that is
 // this process.
@@ -75,18 +76,27 @@ type times struct {
 // rent orders one run of a program on a fresh order and waits until its lease is
 // settled.
 func (m *market) rent(ctx context.Context, module string, args ...string) (t times, err error) {
-	t.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, rentTimeout)
+	defer cancel()
+	var mu sync.Mutex // events come from a goroutine of the client's
+	note := func(e client.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		t.note(e)
+	}
+	asked := time.Now()
 	handle, err := m.tenant.Run(ctx, client.Job{
-		Module: module, Args: args, MemoryBytes: 256 << 20, Timeout: 5 * time.Minute, MaxPrice: m.price, Events: t.note,
+		Module: module, Args: args, MemoryBytes: 256 << 20, Timeout: 5 * time.Minute, MaxPrice: m.price, Events: note,
 	})
 	if err != nil {
-		return t, err
+		return times{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
 	result, err := handle.Wait(ctx)
+	mu.Lock()
+	defer mu.Unlock()
+	t.asked = asked
 	if err != nil {
-		return t, err
+		return t, fmt.Errorf("%w (lease %s)", err, strings.Join(handle.LeaseIDs(), ", "))
 	}
 	if code := result.ExitCode(); code != 0 {
 		return t, fmt.Errorf("%s exited with %d", filepath.Base(module), code)
