@@ -81,7 +81,7 @@ func (s *Scene) sample(x, y int) pixel {
 		var f feature
 		p.seen = &f
 		o, d := s.aimed(&p, x, y)
-		c := bright(p.radiance(o, d, 0, true))
+		c := bright(p.radiance(o, d, 0, true), 12)
 		sum.light = sum.light.Add(c)
 		sum.albedo = sum.albedo.Add(f.albedo)
 		sum.normal = sum.normal.Add(f.normal)
@@ -132,8 +132,9 @@ func (s *Scene) aimed(p *path, x, y int) (o, d Vec) {
 	return o, d.Unit()
 }
 
-// pool averages the variances of neighbours: few samples say little about their
-// own spread, and a pixel that was lucky to look quiet would keep its error.
+// pool raises variances to their neighbours' mean: few samples say little about
+// their own spread, and a pixel that was lucky to look quiet would keep its
+// error.
 func pool(pixels []pixel, w int) {
 	own := make([]float64, len(pixels))
 	for i := range pixels {
@@ -149,14 +150,15 @@ func pool(pixels []pixel, w int) {
 					n++
 				}
 			}
-			pixels[y*w+x].variance = sum / n
+			if mean := sum / n; mean > own[y*w+x] {
+				pixels[y*w+x].variance = mean
+			}
 		}
 	}
 }
 
 // bright bounds a sample, so that one lucky path makes no white dot.
-func bright(c Vec) Vec {
-	const limit = 12
+func bright(c Vec, limit float64) Vec {
 	if m := c.Max(); m > limit {
 		return c.Scale(limit / m)
 	}

@@ -270,7 +270,7 @@ func (p *path) matte(h *hit, depth int) Vec {
 			keep = min(0.95, albedo.Max())
 		}
 		if keep == 1 || p.rng.float() < keep {
-			in = in.Add(p.radiance(o, p.scatter(h.normal, depth), depth+1, false).Scale(1 / keep))
+			in = in.Add(bright(p.radiance(o, p.scatter(h.normal, depth), depth+1, false).Scale(1/keep), 3))
 		}
 	}
 	return albedo.Mul(in)
@@ -335,7 +335,7 @@ func (p *path) direct(o, n Vec, depth int) Vec {
 
 func (p *path) metal(d Vec, h *hit, depth int) Vec {
 	color := h.mat.albedo(h.p)
-	if depth >= p.s.Depth {
+	if depth >= p.s.Depth+2 { // a mirror that shows a mirror should not show black
 		return Vec{}
 	}
 	out := p.blur(reflect(d, h.normal), h, depth)
@@ -407,7 +407,11 @@ func (p *path) glazed(d Vec, h *hit, depth int) Vec {
 	var c Vec
 	switch {
 	case depth == 0:
-		c = p.matte(h, depth).Scale(1 - share).Add(mirror().Scale(share))
+		// Both, but the mirror's image only as often as it can be seen.
+		c = p.matte(h, depth).Scale(1 - share)
+		if often := min(1, share*5); p.rng.float() < often {
+			c = c.Add(mirror().Scale(share / often))
+		}
 	case depth < p.s.Depth && p.rng.float() < share:
 		c = mirror()
 	default:
