@@ -174,15 +174,9 @@ func (f *file) reserve(end int64) experimentalsys.Errno {
 	if end < 0 {
 		return experimentalsys.EINVAL
 	}
-	if end <= f.size {
-		return 0
-	}
-	if !f.fs.quota.grow(uint64(end - f.size)) {
+	if !f.fs.quota.grow(f, end) {
 		return experimentalsys.EIO
 	}
-	// A recount may have changed the size; growth is then counted twice, which
-	// the next recount corrects. Never too low.
-	f.size = max(f.size, end)
 	return 0
 }
 

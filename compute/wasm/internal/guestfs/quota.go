@@ -46,19 +46,22 @@ type Quota struct {
 
 func (q *Quota) used() uint64 { return q.Counters.OutputBytes.Load() + q.Counters.LogBytes.Load() }
 
-// grow reserves n more bytes and reports whether they may be written.
-func (q *Quota) grow(n uint64) bool {
-	if n == 0 {
+// grow reserves the growth of f to end bytes and reports whether it may happen.
+func (q *Quota) grow(f *file, end int64) bool {
+	if end <= f.size {
 		return true
 	}
-	if q.used()+n > q.MaxBytes {
-		q.recount()
-		if q.used()+n > q.MaxBytes {
+	if q.used()+uint64(end-f.size) > q.MaxBytes {
+		q.recount() // which also corrects f.size
+		if growth := max(0, end-f.size); q.used()+uint64(growth) > q.MaxBytes {
 			q.Exceeded(LimitBytes)
 			return false
 		}
 	}
-	q.Counters.OutputBytes.Add(n)
+	if end > f.size {
+		q.Counters.OutputBytes.Add(uint64(end - f.size))
+		f.size = end
+	}
 	return true
 }
 
