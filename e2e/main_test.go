@@ -26,7 +26,11 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(scratch)
+	if os.Getenv("MOYAI_E2E_KEEP") == "" {
+		defer os.RemoveAll(scratch)
+	} else {
+		fmt.Fprintln(os.Stderr, "networks, logs and binaries stay in", scratch)
+	}
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	shared.stop()
