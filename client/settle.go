@@ -36,7 +36,7 @@ func (t *tenancy) tick(now time.Time) {
 	if t.settling || t.closing {
 		return
 	}
-	quiet := now.Sub(t.heard)
+	quiet := min(now.Sub(t.heard), now.Sub(t.since))
 	switch grace := time.Duration(t.row.GraceMS) * time.Millisecond; {
 	case !t.final.IsZero():
 		if now.Sub(t.final) > t.r.c.cfg.CloseAfter {
@@ -155,17 +155,23 @@ func (t *tenancy) settles() {
 	t.r.orphan(t, "the lease is being settled")
 }
 
-// contest answers a claim that goes beyond what we saw being worked. What we
-// never saw, we do not grant: not the time after the last sign of life.
-func (t *tenancy) contest(claimedMS uint64) {
+// grantedMS is the most we acknowledge: what we signed, in advance too, and what we
+// saw being worked.
+func (t *tenancy) grantedMS() uint64 {
 	var ackedMS, seenMS uint64
 	if t.acked != nil {
 		ackedMS = t.acked.Value.ElapsedMS
 	}
-	if !t.started.IsZero() {
-		seenMS = uint64(max(0, t.heard.Sub(t.started).Milliseconds())) + skewMS
+	if !t.started.IsZero() && t.heard.After(t.started) {
+		seenMS = uint64(t.heard.Sub(t.started).Milliseconds()) + skewMS
 	}
-	granted := max(ackedMS, seenMS)
+	return max(ackedMS, seenMS, t.awayMS)
+}
+
+// contest answers a claim that goes beyond what we saw being worked. What we
+// never saw, we do not grant: not the time after the last sign of life.
+func (t *tenancy) contest(claimedMS uint64) {
+	granted := t.grantedMS()
 	if claimedMS <= granted {
 		return
 	}

@@ -61,6 +61,7 @@ type tenancy struct {
 	// awayHeard is closed and forgotten once the provider answers our SignAway.
 	awayHeard chan struct{}
 	heard     time.Time // last sign of life
+	since     time.Time // when our care began
 	talked    bool      // the provider has said something on this stream
 	told      bool      // its work was given to others
 
@@ -92,7 +93,7 @@ func newTenancy(r *run, row journal.Lease, o *order) (*tenancy, error) {
 	now := time.Now()
 	t := &tenancy{
 		r: r, o: o, row: row, name: leaseName(row.LeaseID), info: info, rate: rate, log: newLogPositions(),
-		assigned: map[uint64]bool{}, started: row.Started, heard: now, checkedAt: now,
+		assigned: map[uint64]bool{}, started: row.Started, since: now, checkedAt: now,
 	}
 	if len(row.Receipt) > 0 {
 		signed, err := r.c.openReceipt(row.Receipt)

@@ -13,6 +13,7 @@ import (
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
 	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/mechanism/receipt"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/wire"
 )
@@ -270,5 +271,74 @@ func TestEmitterKeepsOrder(t *testing.T) {
 		if n != i {
 			t.Fatalf("event %d came at place %d", n, i)
 		}
+	}
+}
+
+// watched is a lease that was acknowledged so far, started so long ago, and heard
+// of so long after its start.
+func watched(acked *wire.Receipt, started, heard time.Duration) *tenancy {
+	t := &tenancy{o: &order{}}
+	t.o.signed.Value.Terms.MaxUnackedMS = 10_000
+	if acked != nil {
+		t.acked = &wire.Signed[wire.Receipt]{Value: *acked}
+		t.started = time.Now().Add(-started)
+		t.heard = t.started.Add(heard)
+	}
+	return t
+}
+
+// TestCountersigning: the rules of mechanism/receipt, and our own clock.
+func TestCountersigning(t *testing.T) {
+	start := &wire.Receipt{}
+	at5 := &wire.Receipt{Sequence: 5, ElapsedMS: 5000}
+	over := &wire.Receipt{Sequence: 6, ElapsedMS: 5000, Final: true, Reason: 1}
+	for name, tc := range map[string]struct {
+		lease *tenancy
+		away  uint64
+		next  receipt.Receipt
+		err   error
+	}{
+		"start":                 {watched(nil, 0, 0), 0, receipt.Receipt{}, nil},
+		"start that counts":     {watched(nil, 0, 0), 0, receipt.Receipt{ElapsedMS: 1}, receipt.ErrSkips},
+		"no start":              {watched(nil, 0, 0), 0, receipt.Receipt{Sequence: 3, ElapsedMS: 3000}, receipt.ErrSequence},
+		"never started":         {watched(nil, 0, 0), 0, receipt.Receipt{Sequence: 1, Final: true, Reason: 13}, nil},
+		"next":                  {watched(at5, 6*time.Second, 0), 0, receipt.Receipt{Sequence: 6, ElapsedMS: 6000}, nil},
+		"final":                 {watched(at5, 6*time.Second, 0), 0, receipt.Receipt{Sequence: 6, ElapsedMS: 6000, Final: true, Reason: 1}, nil},
+		"backwards":             {watched(at5, time.Minute, 0), 0, receipt.Receipt{Sequence: 6, ElapsedMS: 4999}, receipt.ErrBackwards},
+		"skips past unacked":    {watched(at5, time.Minute, 0), 0, receipt.Receipt{Sequence: 6, ElapsedMS: 15_001}, receipt.ErrSkips},
+		"covered by an away":    {watched(at5, time.Minute, 0), 40_000, receipt.Receipt{Sequence: 6, ElapsedMS: 45_000}, nil},
+		"ahead of our clock":    {watched(start, time.Second, 0), 0, receipt.Receipt{Sequence: 1, ElapsedMS: 1000 + skewMS + 500}, receipt.ErrAhead},
+		"away and ahead":        {watched(at5, 6*time.Second, 0), 600_000, receipt.Receipt{Sequence: 6, ElapsedMS: 60_000}, receipt.ErrAhead},
+		"after the final":       {watched(over, time.Minute, 0), 0, receipt.Receipt{Sequence: 7, ElapsedMS: 5000}, receipt.ErrAfterFinal},
+		"same sequence, higher": {watched(at5, time.Minute, 0), 0, receipt.Receipt{Sequence: 5, ElapsedMS: 6000}, receipt.ErrSequence},
+	} {
+		tc.lease.awayMS = tc.away
+		if err := tc.lease.mayAck(tc.next); !errors.Is(err, tc.err) || (tc.err == nil && err != nil) {
+			t.Errorf("%s: %v, want %v", name, err, tc.err)
+		}
+	}
+}
+
+// TestGranted: a claim is contested above what was signed and what was seen, not
+// above what might have gone on unseen.
+func TestGranted(t *testing.T) {
+	at39 := &wire.Receipt{Sequence: 39, ElapsedMS: 39_000}
+	for name, tc := range map[string]struct {
+		lease *tenancy
+		want  uint64
+	}{
+		"never started":           {watched(nil, 0, 0), 0},
+		"heard until the end":     {watched(at39, time.Hour, 40*time.Second), 40_000 + skewMS},
+		"silent since before":     {watched(at39, time.Hour, 30*time.Second), 39_000},
+		"attached again, unheard": {watched(at39, time.Hour, -time.Second), 39_000},
+	} {
+		if got := tc.lease.grantedMS(); got != tc.want {
+			t.Errorf("%s: %d ms, want %d", name, got, tc.want)
+		}
+	}
+	away := watched(at39, time.Hour, 0)
+	away.awayMS = 600_000
+	if got := away.grantedMS(); got != away.awayMS {
+		t.Errorf("%d ms granted to one that was promised %d", got, away.awayMS)
 	}
 }
