@@ -22,14 +22,14 @@ type file struct {
 	size     int64 // at least this large when last seen
 }
 
-// measure refreshes the size and tells how many names the file has.
-func (f *file) measure() (size int64, links uint64, ok bool) {
+// measure looks at the file anew and refreshes the size.
+func (f *file) measure() (sys.Stat_t, bool) {
 	info, err := f.osf.Stat()
 	if err != nil {
-		return 0, 0, false
+		return sys.Stat_t{}, false
 	}
 	f.size = info.Size()
-	return f.size, sys.NewStat_t(info).Nlink, true
+	return sys.NewStat_t(info), true
 }
 
 func (f *file) Dev() (uint64, experimentalsys.Errno) {

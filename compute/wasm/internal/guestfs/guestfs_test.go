@@ -336,9 +336,11 @@ func (w *world) actual(open map[experimentalsys.File]bool) (total uint64) {
 			w.t.Fatal(err)
 		}
 	}
+	deleted := map[uint64]bool{}
 	for f := range open {
-		if st, errno := f.Stat(); errno == 0 && st.Nlink == 0 {
+		if st, errno := f.Stat(); errno == 0 && st.Nlink == 0 && !deleted[st.Ino] {
 			total += uint64(st.Size)
+			deleted[st.Ino] = true
 		}
 	}
 	return total

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+
+	"github.com/tetratelabs/wazero/sys"
 )
 
 // Limit names what was exceeded.
@@ -95,9 +97,12 @@ func (q *Quota) recount() {
 			return nil
 		})
 	}
+	deleted := map[sys.Inode]bool{} // several descriptors may hold one file
 	for f := range q.open {
-		if size, links, ok := f.measure(); ok && links == 0 {
-			bytes += uint64(size)
+		st, ok := f.measure()
+		if ok && st.Nlink == 0 && !(st.Ino != 0 && deleted[st.Ino]) {
+			bytes += uint64(st.Size)
+			deleted[st.Ino] = true
 		}
 	}
 	q.Counters.OutputBytes.Store(bytes)
