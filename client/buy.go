@@ -102,7 +102,7 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 	choices := s.choose(orders, col)
 	if len(choices) == 0 {
 		col.close(nil)
-		return nil, s.explain(ctx, col)
+		return nil, s.explain(ctx, col, <-money, params)
 	}
 	keep := map[*bid]bool{}
 	for _, ch := range choices {
@@ -233,7 +233,10 @@ func (s *shopping) rank(policy auction.Policy, bids []*bid, held map[string]uint
 }
 
 // explain turns a collection without bids into the error people need.
-func (s *shopping) explain(ctx context.Context, col *collection) error {
+func (s *shopping) explain(ctx context.Context, col *collection, money balanceReply, params marketv1.Params) error {
+	if err := s.penniless(money, params); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, quoteTimeout)
 	defer cancel()
 	unlimited := *s.job
@@ -253,6 +256,28 @@ func (s *shopping) explain(ctx context.Context, col *collection) error {
 		return fmt.Errorf("%w: nobody answered within %s", ErrNoBid, s.c.cfg.BidTimeout)
 	}
 	return &RefusedError{Refusals: col.refusals}
+}
+
+// penniless: orders of an account that holds nothing are not passed on, so its
+// tenant hears nothing at all. What is needed is told at the ceiling.
+func (s *shopping) penniless(money balanceReply, params marketv1.Params) error {
+	denom := s.job.MaxPrice.Denom
+	if money.err != nil || !money.have[denom].IsZero() {
+		return nil
+	}
+	bounty, err := bountyOf(params, denom)
+	if err != nil {
+		return err
+	}
+	need, err := escrow.HoldFor(s.program.ceiling, uint64(s.job.Timeout.Milliseconds()))
+	if err == nil {
+		need, err = need.Add(bounty)
+	}
+	if err != nil {
+		return fmt.Errorf("price of a lease: %w", err)
+	}
+	return &FundsError{Address: s.c.sender.Address(), Need: need, Have: money.have[denom], Denom: denom,
+		What: fmt.Sprintf("holding a lease of %s at the ceiling", s.job.Timeout)}
 }
 
 type balanceReply struct {
