@@ -44,7 +44,7 @@ func (a *app) printQuotes(quotes []client.Quote) error {
 		quotes = []client.Quote{}
 	}
 	return a.print(quotes, func(w io.Writer) error {
-		t := newTable(w, "PROVIDER", "PRICE", "STARTS IN", "REFUSES BECAUSE")
+		t := newTable(w, "PROVIDER", "PRICE", "STARTS", "REFUSES BECAUSE")
 		for _, q := range quotes {
 			name := q.Moniker
 			if name == "" {
@@ -54,7 +54,11 @@ func (a *app) printQuotes(quotes []client.Quote) error {
 				t.row(name, "-", "-", strings.Join(q.Refusals, "; "))
 				continue
 			}
-			t.row(name, q.Price, formatMS(q.EstimatedStartMS), "")
+			start := "at once"
+			if q.EstimatedStartMS > 0 {
+				start = formatMS(q.EstimatedStartMS)
+			}
+			t.row(name, q.Price, start, "")
 		}
 		return t.flush()
 	})
