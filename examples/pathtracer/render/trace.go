@@ -272,6 +272,10 @@ func (p *path) matte(h *hit, depth int) Vec {
 		if keep == 1 || p.rng.float() < keep {
 			in = in.Add(bright(p.radiance(o, p.scatter(h.normal, depth), depth+1, false).Scale(1/keep), 3))
 		}
+	} else {
+		// Where paths end, what they would still have gathered is guessed: half of
+		// an open sky's light.
+		in = in.Add(p.s.sky.horizon.Lerp(p.s.sky.zenith, 0.5+0.5*h.normal.Y).Scale(0.5))
 	}
 	return albedo.Mul(in)
 }
