@@ -14,6 +14,7 @@ import (
 	"github.com/moyai-network/moyai/client"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/provider"
+	"github.com/moyai-network/moyai/provider/leasing"
 )
 
 // job runs the guest with some arguments under ordinary terms.
@@ -72,14 +73,14 @@ func collect(t testing.TB, warnings *strings.Builder) func(client.Event) {
 	}
 }
 
-// idle tells whether all that a provider lends is free.
-func idle(s *provider.Status) bool {
-	for _, c := range s.Capacity {
-		if c.Free != c.Total {
-			return false
+// settledAt tells whether a provider counts a lease among those that are over.
+func settledAt(s *provider.Status, id string) bool {
+	for _, l := range s.Leases {
+		if l.ID == id {
+			return l.Chain == leasing.ChainClosed.String()
 		}
 	}
-	return len(s.Capacity) > 0
+	return false
 }
 
 func writeFile(t testing.TB, path, content string) string {

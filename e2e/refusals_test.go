@@ -11,9 +11,9 @@ import (
 	"github.com/moyai-network/moyai/client"
 )
 
-// wasm is the smallest module that imports one function and has an empty
+// tinyModule is the smallest module that imports one function and has an empty
 // program.
-func wasm(module, name string) string {
+func tinyModule(module, name string) string {
 	str := func(s string) string { return string(rune(len(s))) + s }
 	section := func(id byte, body string) string { return string([]byte{id, byte(len(body))}) + body }
 	return "\x00asm\x01\x00\x00\x00" +
@@ -55,8 +55,8 @@ func TestRefusedJobs(t *testing.T) {
 		{"not a wasm file", module("#!/bin/sh\necho hello\n"), client.ErrBadJob, []string{"not a WebAssembly file", "GOOS=wasip1"}},
 		{"an empty file", module(""), client.ErrBadJob, []string{"not a WebAssembly file"}},
 		{"a module that is cut off", module("\x00asm\x01\x00\x00\x00\x02"), client.ErrBadJob, []string{"module"}},
-		{"an import that WASI lacks", module(wasm("wasi_snapshot_preview1", "fd_teleport")), client.ErrBadJob, []string{"fd_teleport"}},
-		{"an import from elsewhere", module(wasm("env", "launch_missiles")), client.ErrBadJob, []string{"env", "launch_missiles"}},
+		{"an import that WASI lacks", module(tinyModule("wasi_snapshot_preview1", "fd_teleport")), client.ErrBadJob, []string{"fd_teleport"}},
+		{"an import from elsewhere", module(tinyModule("env", "launch_missiles")), client.ErrBadJob, []string{"env", "launch_missiles"}},
 		{"no such module", change(func(_ *testing.T, j *client.Job) { j.Module = "/nowhere/prog.wasm" }), client.ErrBadJob, []string{"/nowhere/prog.wasm"}},
 		{"missing input", change(func(_ *testing.T, j *client.Job) { j.Inputs = []client.Input{{Name: "data", Path: "/nowhere/data"}} }), client.ErrBadJob, []string{"data", "/nowhere/data"}},
 		{"an input that is a device", change(func(_ *testing.T, j *client.Job) { j.Inputs = []client.Input{{Name: "null", Path: os.DevNull}} }), client.ErrBadJob, []string{"null"}},

@@ -244,7 +244,7 @@ func TestReceiptsThatLie(t *testing.T) {
 	lied := make(chan struct{})
 	var once sync.Once
 	r.onStream = func(ctx context.Context, l *p2p.LeaseStream, id []byte) {
-		go func() {
+		lie := func() {
 			_ = l.Send(r.receipt(id, 0, 0))
 			for _, m := range []*p2p.Propose{
 				r.receipt(id, 1, 300),    // could be
@@ -257,8 +257,9 @@ func TestReceiptsThatLie(t *testing.T) {
 			} {
 				_ = l.Send(m)
 			}
-			once.Do(func() { close(lied) })
-		}()
+			close(lied)
+		}
+		go once.Do(lie) // later, some of it could be true
 		for {
 			m, err := l.RecvContext(ctx)
 			if err != nil {

@@ -32,7 +32,7 @@ type vandal struct {
 	n      *devnet.Network
 	host   *p2p.Host
 	orders *gossip.Orders
-	served *content.Server
+	files  *content.Server
 	payer  *chain.Sender
 	bids   chan *p2p.ReceivedBid
 
@@ -54,9 +54,9 @@ func newVandal(t testing.TB, n *devnet.Network) *vandal {
 	if v.orders, err = gossip.Join(v.host, gossip.Config{ChainID: n.ChainID}); err != nil {
 		t.Fatal(err)
 	}
-	v.served = content.Serve(v.host, func(context.Context, peer.ID, content.Get) error { return nil })
+	v.files = content.Serve(v.host, func(context.Context, peer.ID, content.Get) error { return nil })
 	v.host.HandleBids(func(_ context.Context, b *p2p.ReceivedBid) { v.bids <- b })
-	t.Cleanup(func() { v.served.Close(); v.orders.Close(); _ = v.host.Close() })
+	t.Cleanup(func() { v.files.Close(); v.orders.Close(); _ = v.host.Close() })
 	for _, p := range n.Providers {
 		if err := v.host.Connect(deadline(t, patience), providerInfo(t, n, p)); err != nil {
 			t.Fatal(err)
@@ -135,7 +135,7 @@ func (v *vandal) ask(timeout, maxUnacked time.Duration) *dealing {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	v.served.Add(order.Digest[:], v.module)
+	v.files.Add(order.Digest[:], v.module)
 	d := &dealing{order: order, key: key}
 	if _, err := v.orders.Publish(ctx, &p2p.Announce{
 		Order: order.Bytes(), Peer: []byte(v.host.ID()), Addrs: v.host.AddrStrings(), Access: v.access(d),
@@ -239,7 +239,7 @@ func TestTenantNeverAnswers(t *testing.T) {
 	if l.Settlement.Refunded != l.Hold {
 		t.Errorf("%s of the hold of %s came back", l.Settlement.Refunded, l.Hold)
 	}
-	v.slotsFree(l.Provider)
+	v.served(l.Provider, id)
 }
 
 // TestTenantVanishes countersigns the start and is never heard of again. The
@@ -260,7 +260,7 @@ func TestTenantVanishes(t *testing.T) {
 	if got := l.Settlement.BilledMs; got == 0 || got > uint64(maxUnacked.Milliseconds()) {
 		t.Errorf("%d ms were billed, want some, and at most %s", got, maxUnacked)
 	}
-	v.slotsFree(l.Provider)
+	v.served(l.Provider, id)
 }
 
 // start attaches, countersigns the start receipt and leaves.
@@ -321,17 +321,16 @@ func (v *vandal) tryStart(ctx context.Context, d *dealing, id []byte) error {
 	}
 }
 
-// slotsFree waits until a provider serves nobody.
-func (v *vandal) slotsFree(operator string) {
+// served waits until a provider, too, knows that its lease is over.
+func (v *vandal) served(operator string, id []byte) {
 	v.t.Helper()
 	for _, p := range v.n.Providers {
-		if p.Address != operator {
-			continue
+		if p.Address == operator {
+			eventually(v.t, patience, p.Name+" to be done with the lease", func() bool {
+				s, err := p.Status(context.Background())
+				return err == nil && settledAt(s, hex.EncodeToString(id))
+			})
 		}
-		eventually(v.t, patience, p.Name+" to be free again", func() bool {
-			s, err := p.Status(context.Background())
-			return err == nil && idle(s)
-		})
 	}
 }
 
