@@ -211,27 +211,27 @@ type Reason uint8
 const (
 	// ReasonUnknown is never the reason of a Result.
 	ReasonUnknown Reason = 0
-	// ReasonExited: the program returned or called exit; ExitCode is its own.
+	// ReasonExited means the program returned or called exit; ExitCode is its own.
 	ReasonExited Reason = 1
-	// ReasonTrap: the program did what its machine forbids (unreachable, out of
+	// ReasonTrap means the program did what its machine forbids (unreachable, out of
 	// bounds, stack overflow).
 	ReasonTrap Reason = 2
-	// ReasonDeadline: Limits.Timeout passed.
+	// ReasonDeadline means Limits.Timeout passed.
 	ReasonDeadline Reason = 3
-	// ReasonMemory: it was refused memory beyond Limits.MemoryBytes and failed.
+	// ReasonMemory means it was refused memory beyond Limits.MemoryBytes and failed.
 	ReasonMemory Reason = 4
-	// ReasonOutputLimit: it wrote more than Limits.OutputBytes or OutputFiles.
+	// ReasonOutputLimit means it wrote more than Limits.OutputBytes or OutputFiles.
 	ReasonOutputLimit Reason = 5
-	// ReasonLogLimit: it logged more than Limits.LogBytes.
+	// ReasonLogLimit means it logged more than Limits.LogBytes.
 	ReasonLogLimit Reason = 6
-	// ReasonStopped: Stop was called.
+	// ReasonStopped means Stop was called.
 	ReasonStopped Reason = 7
-	// ReasonCrashed: the helper that ran it failed; the provider's fault, or an
+	// ReasonCrashed means the helper that ran it failed; the provider's fault, or an
 	// attack.
 	ReasonCrashed Reason = 8
-	// ReasonDisk: the provider's disk was full.
+	// ReasonDisk means the provider's disk was full.
 	ReasonDisk Reason = 9
-	// ReasonLost: it is gone and nobody saw how, as after a power cut.
+	// ReasonLost means it is gone and nobody saw how, as after a power cut.
 	ReasonLost Reason = 10
 )
 

@@ -23,7 +23,7 @@ func BuildWasm(tb testing.TB, pkg string) string {
 }
 
 // BuildProbe builds the suite's own guest.
-func BuildProbe(tb testing.TB) string { return BuildWasm(tb, "compute/runtimetest/guests/probe") }
+func BuildProbe(tb testing.TB) string { return BuildWasm(tb, "compute/runtimetest/testdata/probe") }
 
 // CacheDir is a directory of compiled code that test runs share, so that only
 // the first compiles.

@@ -26,7 +26,7 @@ type Harness struct {
 	// New returns a runtime. Several may exist at once and share state, as when
 	// a provider restarts.
 	New func(tb testing.TB) compute.Runtime
-	// Probe is guests/probe, built for the runtime.
+	// Probe is testdata/probe, built for the runtime.
 	Probe string
 	// BadPrograms are files that Prepare must refuse.
 	BadPrograms []BadProgram

@@ -157,7 +157,7 @@ func (c *cache) sweep() {
 func treeSize(dir string) (total uint64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // vanished meanwhile
+			return nil //nolint:nilerr // vanished meanwhile
 		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
 			total += uint64(info.Size())

@@ -69,7 +69,7 @@ func (r *Runtime) Start(ctx context.Context, cp compute.Prepared, run compute.Ru
 		return nil, err
 	}
 	if p.spec.Array {
-		go p.refill()
+		go p.refill() //nolint:gosec // it serves the next Start, not this one's context
 	}
 	return t, nil
 }

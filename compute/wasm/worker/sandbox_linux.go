@@ -79,7 +79,7 @@ func narrow(exec job.Exec) error {
 	}
 	abi, err := ll.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
-		return nil // reported by confine
+		return nil //nolint:nilerr // reported by confine
 	}
 	rules := inputRules(exec.Inputs)
 	for _, dir := range []string{guestfs.OutDir, guestfs.TmpDir} {
@@ -144,7 +144,7 @@ func dropCapabilities() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
-		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 {
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 { //nolint:gosec // the kernel takes addresses
 		return fmt.Errorf("drop capabilities: %w", errno)
 	}
 	return nil
@@ -162,14 +162,14 @@ func killAfter(d time.Duration) error {
 	if !watchdog.armed {
 		event := sigevent{Signo: int32(unix.SIGKILL), Notify: sigevSignal}
 		if _, _, errno := unix.RawSyscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC,
-			uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&watchdog.id))); errno != 0 {
+			uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&watchdog.id))); errno != 0 { //nolint:gosec // as above
 			return fmt.Errorf("arm the watchdog: %w", errno)
 		}
 		watchdog.armed = true
 	}
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(until(d)))}
 	if _, _, errno := unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(watchdog.id), 0,
-		uintptr(unsafe.Pointer(&spec)), 0, 0, 0); errno != 0 {
+		uintptr(unsafe.Pointer(&spec)), 0, 0, 0); errno != 0 { //nolint:gosec // as above
 		return fmt.Errorf("arm the watchdog: %w", errno)
 	}
 	return nil
@@ -196,7 +196,7 @@ func mapCounters(path string) (*guestfs.Counters, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
-	return (*guestfs.Counters)(unsafe.Pointer(&b[0])), nil
+	return (*guestfs.Counters)(unsafe.Pointer(&b[0])), nil //nolint:gosec // three aligned words, as job.Counters says
 }
 
 // detach turns the pipes to the parent into the worker's log: the parent may go

@@ -92,8 +92,8 @@ func TestTreeFindsWhatLookingAtAllFinds(t *testing.T) {
 		if ok != wantOK || got != want {
 			t.Fatalf("seed %d: ray %v %v: tree finds %+v %v, loop finds %+v %v", seed, o, d, got, ok, want, wantOK)
 		}
-		if _, any := m.intersect(o, d, math.Inf(1), true); any != wantOK {
-			t.Fatalf("seed %d: ray %v %v: any hit is %v, want %v", seed, o, d, any, wantOK)
+		if _, found := m.intersect(o, d, math.Inf(1), true); found != wantOK {
+			t.Fatalf("seed %d: ray %v %v: any hit is %v, want %v", seed, o, d, found, wantOK)
 		}
 		if ok {
 			hits++

@@ -5,14 +5,31 @@ import "math"
 // Vec is a point, a direction or a linear colour.
 type Vec struct{ X, Y, Z float64 }
 
-func (a Vec) Add(b Vec) Vec             { return Vec{a.X + b.X, a.Y + b.Y, a.Z + b.Z} }
-func (a Vec) Sub(b Vec) Vec             { return Vec{a.X - b.X, a.Y - b.Y, a.Z - b.Z} }
-func (a Vec) Mul(b Vec) Vec             { return Vec{a.X * b.X, a.Y * b.Y, a.Z * b.Z} }
-func (a Vec) Scale(s float64) Vec       { return Vec{a.X * s, a.Y * s, a.Z * s} }
-func (a Vec) Dot(b Vec) float64         { return a.X*b.X + a.Y*b.Y + a.Z*b.Z }
-func (a Vec) Len() float64              { return math.Sqrt(a.Dot(a)) }
-func (a Vec) Max() float64              { return max(a.X, max(a.Y, a.Z)) }
-func (a Vec) Lum() float64              { return 0.2126*a.X + 0.7152*a.Y + 0.0722*a.Z }
+// Add is the sum.
+func (a Vec) Add(b Vec) Vec { return Vec{a.X + b.X, a.Y + b.Y, a.Z + b.Z} }
+
+// Sub is the difference.
+func (a Vec) Sub(b Vec) Vec { return Vec{a.X - b.X, a.Y - b.Y, a.Z - b.Z} }
+
+// Mul is the product of each component, as light meets colour.
+func (a Vec) Mul(b Vec) Vec { return Vec{a.X * b.X, a.Y * b.Y, a.Z * b.Z} }
+
+// Scale is a times s.
+func (a Vec) Scale(s float64) Vec { return Vec{a.X * s, a.Y * s, a.Z * s} }
+
+// Dot is the scalar product.
+func (a Vec) Dot(b Vec) float64 { return a.X*b.X + a.Y*b.Y + a.Z*b.Z }
+
+// Len is the length.
+func (a Vec) Len() float64 { return math.Sqrt(a.Dot(a)) }
+
+// Max is the largest component.
+func (a Vec) Max() float64 { return max(a.X, max(a.Y, a.Z)) }
+
+// Lum is the luminance of a linear colour.
+func (a Vec) Lum() float64 { return 0.2126*a.X + 0.7152*a.Y + 0.0722*a.Z }
+
+// Lerp goes from a to b as t goes from 0 to 1.
 func (a Vec) Lerp(b Vec, t float64) Vec { return a.Scale(1 - t).Add(b.Scale(t)) }
 
 // Cross is the vector product.

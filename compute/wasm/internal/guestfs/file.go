@@ -32,20 +32,25 @@ func (f *file) measure() (sys.Stat_t, bool) {
 	return sys.NewStat_t(info), true
 }
 
+// Dev implements sys.File.
 func (f *file) Dev() (uint64, experimentalsys.Errno) {
 	st, errno := f.Stat()
 	return st.Dev, errno
 }
 
+// Ino implements sys.File.
 func (f *file) Ino() (sys.Inode, experimentalsys.Errno) {
 	st, errno := f.Stat()
 	return st.Ino, errno
 }
 
+// IsDir implements sys.File.
 func (f *file) IsDir() (bool, experimentalsys.Errno) { return f.dir, 0 }
 
+// IsAppend implements sys.File.
 func (f *file) IsAppend() bool { return f.append }
 
+// SetAppend implements sys.File.
 func (f *file) SetAppend(enable bool) experimentalsys.Errno {
 	if f.dir {
 		return experimentalsys.EISDIR
@@ -54,6 +59,7 @@ func (f *file) SetAppend(enable bool) experimentalsys.Errno {
 	return 0
 }
 
+// Stat implements sys.File.
 func (f *file) Stat() (sys.Stat_t, experimentalsys.Errno) {
 	if f.closed {
 		return sys.Stat_t{}, experimentalsys.EBADF
@@ -65,6 +71,7 @@ func (f *file) Stat() (sys.Stat_t, experimentalsys.Errno) {
 	return sys.NewStat_t(info), 0
 }
 
+// Read implements sys.File.
 func (f *file) Read(buf []byte) (int, experimentalsys.Errno) {
 	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
 		return 0, errno
@@ -77,6 +84,7 @@ func (f *file) Read(buf []byte) (int, experimentalsys.Errno) {
 	return n, f.fs.errno(err)
 }
 
+// Pread implements sys.File.
 func (f *file) Pread(buf []byte, off int64) (int, experimentalsys.Errno) {
 	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
 		return 0, errno
@@ -91,6 +99,7 @@ func (f *file) Pread(buf []byte, off int64) (int, experimentalsys.Errno) {
 	return n, f.fs.errno(err)
 }
 
+// Seek implements sys.File.
 func (f *file) Seek(offset fileOffset, whence int) (int64, experimentalsys.Errno) {
 	if f.closed {
 		return 0, experimentalsys.EBADF
@@ -109,6 +118,7 @@ func (f *file) Seek(offset fileOffset, whence int) (int64, experimentalsys.Errno
 	return pos, 0
 }
 
+// Readdir implements sys.File.
 func (f *file) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.Errno) {
 	if f.closed || !f.dir {
 		return nil, experimentalsys.EBADF
@@ -124,6 +134,7 @@ func (f *file) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.Errno) 
 	return dirents, 0
 }
 
+// Write implements sys.File.
 func (f *file) Write(buf []byte) (int, experimentalsys.Errno) {
 	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
 		return 0, errno
@@ -141,6 +152,7 @@ func (f *file) Write(buf []byte) (int, experimentalsys.Errno) {
 	return n, f.fs.errno(err)
 }
 
+// Pwrite implements sys.File.
 func (f *file) Pwrite(buf []byte, off int64) (int, experimentalsys.Errno) {
 	if errno := f.isFile(); errno != 0 || len(buf) == 0 {
 		return 0, errno
@@ -152,6 +164,7 @@ func (f *file) Pwrite(buf []byte, off int64) (int, experimentalsys.Errno) {
 	return n, f.fs.errno(err)
 }
 
+// Truncate implements sys.File.
 func (f *file) Truncate(size int64) experimentalsys.Errno {
 	if errno := f.isFile(); errno != 0 {
 		return errno
@@ -180,10 +193,13 @@ func (f *file) reserve(end int64) experimentalsys.Errno {
 	return 0
 }
 
+// Sync implements sys.File.
 func (f *file) Sync() experimentalsys.Errno { return f.fs.errno(f.osf.Sync()) }
 
+// Datasync implements sys.File.
 func (f *file) Datasync() experimentalsys.Errno { return f.Sync() }
 
+// Utimens implements sys.File.
 func (f *file) Utimens(atim, mtim int64) experimentalsys.Errno {
 	if f.closed {
 		return experimentalsys.EBADF
@@ -194,6 +210,7 @@ func (f *file) Utimens(atim, mtim int64) experimentalsys.Errno {
 	return futimens(f.osf, atim, mtim)
 }
 
+// Close implements sys.File.
 func (f *file) Close() experimentalsys.Errno {
 	if f.closed {
 		return 0
@@ -239,24 +256,46 @@ func virtualStat(guest string) sys.Stat_t {
 	return sys.Stat_t{Mode: fs.ModeDir | 0o555, Nlink: 1, Ino: uint64(1 + len(guest))}
 }
 
-func (d *virtualDir) Dev() (uint64, experimentalsys.Errno)    { return 0, 0 }
+// Dev implements sys.File.
+func (d *virtualDir) Dev() (uint64, experimentalsys.Errno) { return 0, 0 }
+
+// Ino implements sys.File.
 func (d *virtualDir) Ino() (sys.Inode, experimentalsys.Errno) { return d.st.Ino, 0 }
-func (d *virtualDir) IsDir() (bool, experimentalsys.Errno)    { return true, 0 }
-func (d *virtualDir) IsAppend() bool                          { return false }
-func (d *virtualDir) SetAppend(bool) experimentalsys.Errno    { return experimentalsys.EISDIR }
+
+// IsDir implements sys.File.
+func (d *virtualDir) IsDir() (bool, experimentalsys.Errno) { return true, 0 }
+
+// IsAppend implements sys.File.
+func (d *virtualDir) IsAppend() bool { return false }
+
+// SetAppend implements sys.File.
+func (d *virtualDir) SetAppend(bool) experimentalsys.Errno { return experimentalsys.EISDIR }
+
+// Stat implements sys.File.
 func (d *virtualDir) Stat() (sys.Stat_t, experimentalsys.Errno) {
 	return d.st, 0
 }
+
+// Read implements sys.File.
 func (d *virtualDir) Read([]byte) (int, experimentalsys.Errno) { return 0, experimentalsys.EISDIR }
+
+// Pread implements sys.File.
 func (d *virtualDir) Pread([]byte, int64) (int, experimentalsys.Errno) {
 	return 0, experimentalsys.EISDIR
 }
+
+// Write implements sys.File.
 func (d *virtualDir) Write([]byte) (int, experimentalsys.Errno) { return 0, experimentalsys.EISDIR }
+
+// Pwrite implements sys.File.
 func (d *virtualDir) Pwrite([]byte, int64) (int, experimentalsys.Errno) {
 	return 0, experimentalsys.EISDIR
 }
+
+// Truncate implements sys.File.
 func (d *virtualDir) Truncate(int64) experimentalsys.Errno { return experimentalsys.EISDIR }
 
+// Seek implements sys.File.
 func (d *virtualDir) Seek(offset fileOffset, whence int) (int64, experimentalsys.Errno) {
 	if offset != 0 || whence != io.SeekStart {
 		return 0, experimentalsys.EISDIR
@@ -265,6 +304,7 @@ func (d *virtualDir) Seek(offset fileOffset, whence int) (int64, experimentalsys
 	return 0, 0
 }
 
+// Readdir implements sys.File.
 func (d *virtualDir) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.Errno) {
 	rest := d.ents[d.next:]
 	if n > 0 && len(rest) > n {
@@ -274,6 +314,7 @@ func (d *virtualDir) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.E
 	return rest, 0
 }
 
+// Close implements sys.File.
 func (d *virtualDir) Close() experimentalsys.Errno { return 0 }
 
 // fileOffset keeps vet from reading Seek as a misspelt io.Seeker: wazero's

@@ -12,6 +12,7 @@ import (
 // Limit names what was exceeded.
 type Limit int
 
+// The limits.
 const (
 	LimitBytes Limit = iota + 1 // Quota.MaxBytes
 	LimitFiles                  // Quota.MaxFiles
@@ -88,7 +89,7 @@ func (q *Quota) recount() {
 	for _, dir := range q.dirs {
 		_ = fs.WalkDir(q.root.FS(), filepath.ToSlash(dir), func(p string, d fs.DirEntry, err error) error {
 			if err != nil || p == dir {
-				return nil // unreadable entries were counted when they were made
+				return nil //nolint:nilerr // unreadable entries were counted when they were made
 			}
 			files++
 			if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
@@ -100,7 +101,7 @@ func (q *Quota) recount() {
 	deleted := map[sys.Inode]bool{} // several descriptors may hold one file
 	for f := range q.open {
 		st, ok := f.measure()
-		if ok && st.Nlink == 0 && !(st.Ino != 0 && deleted[st.Ino]) {
+		if ok && st.Nlink == 0 && (st.Ino == 0 || !deleted[st.Ino]) {
 			bytes += uint64(st.Size)
 			deleted[st.Ino] = true
 		}

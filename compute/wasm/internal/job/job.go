@@ -65,6 +65,7 @@ type Exec struct {
 // Code classifies a Reply.
 type Code string
 
+// The codes.
 const (
 	CodeOK         Code = ""
 	CodeBadProgram Code = "bad-program" // the tenant's fault
