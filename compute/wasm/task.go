@@ -230,7 +230,8 @@ func (t *task) settle(end ended) compute.Result {
 		result.Message = "the program made its host process run out of memory (tables or code beyond its memory limit)"
 	case end.seen:
 		result.Reason = compute.ReasonCrashed
-		result.Message = strings.TrimSpace(fmt.Sprintf("the process that ran the program died (%s) %s", end.how, words))
+		result.Message = strings.TrimSpace(fmt.Sprintf("the process that ran the program died (%s) %s", end.how, words)) +
+			": the machine is at fault, or the program made its host run out of memory"
 	default:
 		result.Reason = compute.ReasonLost
 		result.Message = "the task was gone when the provider came back, and left no word how it ended"

@@ -116,7 +116,9 @@ func TestTableBomb(t *testing.T) {
 	code := append(append([]byte{0}, grow...), 0x0b)
 	got := runModule(t, r, module(typesVoid, funcsOne, section(4, 1, 0x70, 0, 1), section(5, 1, 0, 1), exportStart,
 		section(10, cat([]byte{1}, sized(code))...)), compute.Limits{MemoryBytes: 1 << 20, Timeout: 20 * time.Second})
-	if got.Reason != compute.ReasonMemory {
+	// Go's runtime usually says that it is out of memory; when the refused
+	// allocation was one of its own tables it dies of a segmentation fault.
+	if got.Reason != compute.ReasonMemory && (got.Reason != compute.ReasonCrashed || !strings.Contains(got.Message, "memory")) {
 		t.Errorf("result %+v", got)
 	}
 }
