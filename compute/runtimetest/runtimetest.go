@@ -296,6 +296,16 @@ func (s *suite) testPrograms(t *testing.T) {
 		}
 	})
 	t.Run("stdin as it comes", s.testLiveStdin)
+	t.Run("stdin without a writer", func(t *testing.T) {
+		e := s.task(t, "stdin")
+		e.run.Stdin = filepath.Join(e.spec.Dir, "fifo")
+		if err := makeFIFO(e.run.Stdin); err != nil {
+			t.Skipf("no FIFOs here: %v", err)
+		}
+		if got := e.ok(); got != "end of input\n" {
+			t.Errorf("got %q", got)
+		}
+	})
 	t.Run("no stdin", func(t *testing.T) {
 		if got := s.task(t, "stdin").ok(); got != "end of input\n" {
 			t.Errorf("got %q", got)

@@ -38,3 +38,5 @@ func mapCounters(string) (*guestfs.Counters, error) { return new(guestfs.Counter
 func (t *task) detach() {}
 
 func usage() (cpu time.Duration, peak uint64) { return 0, 0 }
+
+func openStdin(path string) (*os.File, error) { return os.Open(path) }

@@ -59,8 +59,8 @@ func open(load job.Load, exec job.Exec) (*task, error) {
 	t.log = open(filepath.Join(exec.Dir, job.WorkerLog), os.O_WRONLY|os.O_APPEND)
 	stdout := open(filepath.Join(exec.Dir, "stdout"), os.O_WRONLY|os.O_APPEND)
 	stderr := open(filepath.Join(exec.Dir, "stderr"), os.O_WRONLY|os.O_APPEND)
-	if exec.Stdin != "" {
-		t.stdin = open(exec.Stdin, os.O_RDONLY)
+	if exec.Stdin != "" && err == nil {
+		t.stdin, err = openStdin(exec.Stdin)
 	}
 	if err != nil {
 		return nil, err

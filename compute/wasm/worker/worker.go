@@ -52,11 +52,11 @@ func serve(in *bufio.Reader, load job.Load, l *loaded) int {
 	if err := job.Read(in, &exec); err != nil {
 		return exitOf(err) // the usual end of a worker nobody needed
 	}
-	t, err := open(load, exec)
-	if err != nil {
+	if err := killAfter(exec.Deadline); err != nil {
 		return refuse(job.CodeFailed, err)
 	}
-	if err := killAfter(exec.Deadline); err != nil {
+	t, err := open(load, exec)
+	if err != nil {
 		return refuse(job.CodeFailed, err)
 	}
 	if err := job.Write(os.Stdout, job.Reply{}); err != nil {
