@@ -263,7 +263,7 @@ func (s *shopping) explain(ctx context.Context, col *collection, money balanceRe
 func (s *shopping) penniless(money balanceReply, params marketv1.Params) error {
 	denom := s.job.MaxPrice.Denom
 	if money.err != nil || !money.have[denom].IsZero() {
-		return nil
+		return nil //nolint:nilerr // a balance nobody could read explains nothing
 	}
 	bounty, err := bountyOf(params, denom)
 	if err != nil {

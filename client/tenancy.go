@@ -53,7 +53,6 @@ type tenancy struct {
 	assigned map[uint64]bool
 	noMore   bool
 	stopAt   time.Time // when an end was asked for
-	sentStop bool
 
 	acked   *wire.Signed[wire.Receipt] // last countersigned
 	started time.Time

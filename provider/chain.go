@@ -130,7 +130,7 @@ func (w *watcher) run(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // asked to end
 }
 
 // follow reads blocks until it cannot. It starts behind the last block handled,

@@ -62,7 +62,7 @@ func (m *membership) run(ctx context.Context) error {
 		wait = checkEvery
 		if err := m.check(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // asked to end
 			}
 			wait = 2 * time.Second
 			m.log.Warn("not registered as it should be", "err", err)

@@ -9,7 +9,7 @@ import (
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519/extra/cache"
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the address rule of Cosmos accounts needs it
+	"golang.org/x/crypto/ripemd160" //nolint:staticcheck,gosec // the address rule of Cosmos accounts needs it
 )
 
 // Signer makes signatures. Keyrings and key files implement it.
@@ -84,7 +84,7 @@ func AccountAddress(alg uint64, publicKey []byte) ([]byte, error) {
 	case alg == AlgEd25519 && len(publicKey) == KeySize:
 		return bytes.Clone(sum[:20]), nil
 	case alg == AlgSecp256k1 && len(publicKey) == 33:
-		h := ripemd160.New()
+		h := ripemd160.New() //nolint:gosec // as above
 		h.Write(sum[:])
 		return h.Sum(nil), nil
 	default:

@@ -64,15 +64,6 @@ var errorNames = map[string]error{
 	"bad signature": ErrBadSignature,
 }
 
-func errorName(err error) string {
-	for name, sentinel := range errorNames {
-		if errors.Is(err, sentinel) {
-			return name
-		}
-	}
-	return "none"
-}
-
 // kindCase is what a test needs to treat all kinds alike.
 type kindCase struct {
 	kind     Kind

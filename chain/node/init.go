@@ -217,10 +217,11 @@ func peersOf(h *home, all []*home) string {
 // operatorKey is the file of the account that a founding validator bonded from.
 type operatorKey struct {
 	Address    string `json:"address"`
-	PrivateKey []byte `json:"private_key"` // secp256k1
+	PrivateKey []byte `json:"private_key"` // secp256k1; the file is 0600
 }
 
 func writeOperator(path string, key *secp256k1.PrivKey) error {
+	//nolint:gosec // writing the key to its own file is the purpose
 	raw, err := json.MarshalIndent(operatorKey{Address: sdk.AccAddress(key.PubKey().Address()).String(), PrivateKey: key.Key}, "", "  ")
 	if err != nil {
 		return err

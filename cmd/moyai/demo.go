@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -121,7 +120,7 @@ func (a *app) newDemoView() *demoView {
 }
 
 func (v *demoView) progress(p demo.Progress) {
-	var w io.Writer = v.a.err
+	w := v.a.err
 	if v.bars != nil {
 		w = v.bars
 	}

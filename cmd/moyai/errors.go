@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,6 +91,3 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		return nil
 	}
 }
-
-// isNotExist is errors.Is(err, os.ErrNotExist), which reads better in a switch.
-func isNotExist(err error) bool { return errors.Is(err, os.ErrNotExist) }

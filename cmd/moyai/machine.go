@@ -30,7 +30,7 @@ func discover(home string, memory uint64) (provider.Capacity, error) {
 		// Go's default already follows affinity and cgroup quotas.
 		CPUMilli:     uint64(runtime.GOMAXPROCS(0)) * 1000,
 		MemoryBytes:  memory,
-		StorageBytes: uint64(fs.Bsize) * fs.Bavail / 2, //nolint:unconvert // the types differ between systems
+		StorageBytes: uint64(fs.Bsize) * fs.Bavail / 2,
 	}, nil
 }
 

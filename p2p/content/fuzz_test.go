@@ -28,7 +28,7 @@ func FuzzReceive(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add([]byte(src.inner[src.Root()]), []byte{})
+	f.Add(src.inner[src.Root()], []byte{})
 	f.Add(unixfs.EmptyDirNode().RawData(), []byte{0})
 	shard, _ := unixfs.HAMTShardData([]byte{3}, shardFanout, 0x22)
 	f.Add(merkledag.NodeWithData(shard).RawData(), []byte{0x80, 0x80})

@@ -61,7 +61,7 @@ func (c *fundsCache) lookup(ctx context.Context, payer string) Funds {
 		c.pending[payer] = q
 		// Not under ctx of the message that happened to come first: others wait for
 		// the same answer.
-		go c.answer(payer, q)
+		go c.answer(payer, q) //nolint:gosec // as the comment says
 	}
 	c.mu.Unlock()
 	select {

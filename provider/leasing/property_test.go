@@ -43,7 +43,6 @@ type world struct {
 	metering   bool
 	started    map[uint64]int  // how often the runtime was asked to start an index
 	known      map[uint64]bool // indices the runtime has
-	shown      map[uint64]leasing.Receipt
 	promised   bool
 }
 

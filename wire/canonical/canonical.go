@@ -92,14 +92,14 @@ func Unmarshal(b []byte, maxBytes int, v any) error {
 		return fmt.Errorf("%w: %d bytes where %d are allowed", ErrTooLarge, len(b), maxBytes)
 	}
 	if err := decMode.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%w: %v", ErrNotCanonical, err)
+		return fmt.Errorf("%w: %w", ErrNotCanonical, err)
 	}
 	// Comparing with a fresh encoding is the whole rule, so no list of
 	// forbidden forms can be incomplete.
 	buf := getBuffer()
 	defer putBuffer(buf)
 	if err := encMode.MarshalToBuffer(v, buf); err != nil {
-		return fmt.Errorf("%w: %v", ErrNotCanonical, err)
+		return fmt.Errorf("%w: %w", ErrNotCanonical, err)
 	}
 	if at := firstDifference(buf.Bytes(), b); at >= 0 {
 		return fmt.Errorf("%w: differs from the canonical form of its value at byte %d", ErrNotCanonical, at)
