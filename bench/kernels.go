@@ -10,20 +10,23 @@ import (
 	"github.com/moyai-network/moyai/devnet"
 )
 
-// kernels are the programs whose speed is compared. trial is a size that takes
-// a small part of a second; the size that is measured follows from it.
+// kernels are the programs whose speed is compared, each with the size that
+// takes a few seconds on an ordinary machine. The size measured follows from it.
 var kernels = []struct {
 	name  string
 	trial uint64
 }{
-	{"integer", 300_000},
-	{"float", 1_000_000},
-	{"hashing", 10_000},
-	{"memory", 1_000},
+	{"integer", 4_000_000},
+	{"float", 10_000_000},
+	{"hashing", 400_000},
+	{"memory", 40_000},
 }
 
 const (
-	kernelTime   = 5500 * time.Millisecond // aimed at; no less than 5 s count
+	kernelTime   = 5700 * time.Millisecond // aimed at
+	kernelLeast  = 5 * time.Second
+	kernelMost   = 8 * time.Second
+	kernelTrials = 8
 	kernelRounds = 5
 	starts       = 25 // of a bare wazero
 )
@@ -75,7 +78,7 @@ func (b *bench) compute(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 		// The provider has compiled it before the clock starts, as bare wazero has.
-		if _, err := m.rent(ctx, b.programs().path(k.name), strconv.FormatUint(k.trial, 10)); err != nil {
+		if _, err := m.rent(ctx, b.programs().path(k.name), "1"); err != nil {
 			return fmt.Errorf("%s through a lease: %w", k.name, err)
 		}
 		ours, bare, err := b.alternate(ctx, m, k.name, strconv.FormatUint(size, 10))
@@ -90,26 +93,25 @@ func (b *bench) compute(ctx context.Context) error {
 	return nil
 }
 
-// calibrate finds the size that keeps this machine busy for kernelTime.
-func (b *bench) calibrate(ctx context.Context, name string, trial uint64) (uint64, error) {
+// calibrate finds the size that keeps this machine busy for about kernelTime.
+// Part of a run may be the same at any size, so it approaches in steps.
+func (b *bench) calibrate(ctx context.Context, name string, size uint64) (uint64, error) {
 	if _, err := b.programs().bare(ctx, name, "1"); err != nil { // compiles
 		return 0, err
 	}
-	empty, err := b.programs().bare(ctx, name, "1")
-	if err != nil {
-		return 0, err
-	}
-	for {
-		t, err := b.programs().bare(ctx, name, strconv.FormatUint(trial, 10))
+	for range kernelTrials {
+		t, err := b.programs().bare(ctx, name, strconv.FormatUint(size, 10))
 		if err != nil {
 			return 0, err
 		}
-		work := t.run() - empty.run()
-		if work > kernelTime/20 {
-			return uint64(float64(trial) * float64(kernelTime-empty.run()) / float64(work)), nil
+		if took := t.run(); took < kernelLeast || took > kernelMost {
+			factor := min(max(float64(kernelTime)/float64(took), 0.125), 8)
+			size = max(uint64(float64(size)*factor), 1)
+			continue
 		}
-		trial *= 4
+		return size, nil
 	}
+	return 0, fmt.Errorf("no size takes between %s and %s: is the machine busy?", kernelLeast, kernelMost)
 }
 
 // alternate runs a kernel in turn through a lease and bare.
