@@ -111,7 +111,8 @@ func (b *bench) calibrate(ctx context.Context, name string, size uint64) (uint64
 		}
 		return size, nil
 	}
-	return 0, fmt.Errorf("no size takes between %s and %s: is the machine busy?", kernelLeast, kernelMost)
+	b.say("%s: no size takes between %s and %s on this machine just now: it is busy", name, kernelLeast, kernelMost)
+	return size, nil
 }
 
 // alternate runs a kernel in turn through a lease and bare.
