@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -53,6 +54,9 @@ func (p programs) bare(ctx context.Context, name string, args ...string) (s stre
 	args = append([]string{filepath.Join(p.dir, "cache"), p.path(name)}, args...)
 	cmd := exec.CommandContext(ctx, p.path("bare"), args...)
 	cmd.Stderr = os.Stderr
+	// A session of its own, as a provider's jobs have: Linux shares a busy machine
+	// out by session, and would not treat the two alike.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return s, err
