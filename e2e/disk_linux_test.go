@@ -3,10 +3,10 @@ package e2e
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -64,7 +64,13 @@ func lend(t testing.TB, n *devnet.Network, home, moniker, cpu string, change fun
 	if err != nil {
 		t.Fatal(err)
 	}
+	log, err := os.Create(filepath.Join(scratch, moniker+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
 	cfg := provider.Config{
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Home: home, Chain: c, Keys: keys, Operator: "default", NodeKey: node, Listen: loopback(), Moniker: moniker,
 		Runtimes: []compute.Runtime{rt}, Prices: prices,
 		Capacity: provider.Capacity{CPUMilli: 2000, MemoryBytes: 1 << 30, StorageBytes: 16 << 30},
@@ -106,27 +112,23 @@ func TestFullDisk(t *testing.T) {
 	n := network(t)
 	p := lend(t, n, home, "tiny", "0.001", func(c *provider.Config) { c.ReserveBytes = 16 << 20 })
 	x := newTenant(t, n, 10*moy)
-	var mu sync.Mutex
-	var retried []string
+	var d diary
+	defer func() {
+		if t.Failed() {
+			d.dump(t)
+		}
+	}()
 	job := x.job(t, "fill", "/out/big", "100000000")
 	job.Array = &client.Array{First: 0, Last: 0, Parallel: 1}
 	job.Output = filepath.Join(t.TempDir(), "result")
-	job.Events = func(e client.Event) {
-		if e.Kind == client.EventRetry {
-			mu.Lock()
-			defer mu.Unlock()
-			retried = append(retried, e.Text)
-		}
-	}
+	job.Events = d.take
 	x.mustRun(t, job)
 	if st, err := os.Stat(filepath.Join(job.Output, "0", "big")); err != nil || st.Size() != 100_000_000 {
 		t.Errorf("the result from elsewhere: %v, %v", st, err)
 	}
-	mu.Lock()
-	reasons := strings.Join(retried, "; ")
-	mu.Unlock()
-	if !strings.Contains(reasons, "disk is full") {
-		t.Errorf("retried because of %q, want the full disk", reasons)
+	retry, ok := d.find(func(e client.Event) bool { return e.Kind == client.EventRetry })
+	if !ok || !strings.Contains(retry.Text, "disk is full") {
+		t.Errorf("retried because of %q, want the full disk", retry.Text)
 	}
 	free(t, n, x.address)
 	s, err := p.Status(deadline(t, patience))

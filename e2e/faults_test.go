@@ -100,13 +100,15 @@ func TestProviderKilledMidJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	alice := byName(t, n, "alice")
-	eventually(t, 2*patience, "alice to have done a part and to work on another", func() bool {
-		done, ok := d.find(func(e client.Event) bool { return e.Kind == client.EventTask && e.Moniker == "alice" })
+	eventually(t, 2*patience, "alice to have been paid for something and to work on", func() bool {
+		paid, ok := d.find(func(e client.Event) bool {
+			return e.Kind == client.EventReceipt && e.Moniker == "alice" && e.MS >= 1000
+		})
 		if !ok {
 			return false
 		}
 		_, ok = d.find(func(e client.Event) bool {
-			return e.Kind == client.EventDealt && e.Moniker == "alice" && e.Time.After(done.Time)
+			return e.Kind == client.EventDealt && e.Moniker == "alice" && e.Time.After(paid.Time)
 		})
 		return ok
 	})
@@ -280,7 +282,7 @@ func TestDevnetRestart(t *testing.T) {
 	var id string
 	t.Run("before", func(t *testing.T) {
 		x := &tenant{Client: newClient(t, first, home), n: first, home: home, address: address}
-		res := x.mustRun(t, x.job(t, "say", "hello"))
+		res := x.mustRun(t, x.job(t, "tick", "20", "100ms"))
 		id = res.Leases[0].ID
 		free(t, first, address)
 	})
