@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -395,6 +396,42 @@ func TestDiskGuard(t *testing.T) {
 	g.look(h.desk)
 	if g.full.Load() {
 		t.Fatal("still full after room was made")
+	}
+}
+
+// TestBallast: the journal has room even if a program took all of it between
+// two looks.
+func TestBallast(t *testing.T) {
+	h, _ := start(t, harnessOptions{})
+	free := uint64(10_000)
+	home := t.TempDir()
+	aboard := func() int64 {
+		st, err := os.Stat(filepath.Join(home, "ballast"))
+		if errors.Is(err, os.ErrNotExist) {
+			return 0
+		}
+		must(t, err)
+		return st.Size()
+	}
+	guard := func() *diskGuard {
+		g := newDiskGuard(home, 1000)
+		g.free = func(string) (uint64, error) { return free, nil }
+		return g
+	}
+	g := guard()
+	for _, step := range []struct {
+		free uint64
+		want int64
+	}{{1499, 0}, {1500, 500}, {999, 500}, {250, 500}, {249, 0}, {749, 0}, {1499, 0}, {1500, 500}} {
+		free = step.free
+		g.look(h.desk)
+		if got := aboard(); got != step.want {
+			t.Fatalf("%d bytes aboard with %d free, want %d", got, step.free, step.want)
+		}
+	}
+	free = 0
+	if guard().look(h.desk); aboard() != 0 {
+		t.Fatal("the ballast of an earlier run stays aboard on a full disk")
 	}
 }
 

@@ -272,6 +272,13 @@ func (j *job) watch(ctx context.Context, index uint64, task compute.Task) {
 // results makes what the task wrote available to the tenant.
 func (j *job) results(ctx context.Context, index uint64, outcome *leasing.Outcome) {
 	out := j.run(index).Out()
+	if outcome.Reason == compute.ReasonDisk.String() {
+		// What is cut off is of no use to anybody, and it is what fills the disk.
+		if err := os.RemoveAll(out); err != nil {
+			j.a.log.Warn("a result that fills the disk cannot be removed", "task", index, "err", err)
+		}
+		return
+	}
 	entries, err := os.ReadDir(out)
 	if err != nil || len(entries) == 0 {
 		return
