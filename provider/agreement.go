@@ -143,8 +143,14 @@ func (a *agreement) unopened() bool { return a.snapshot().Chain == leasing.Chain
 func (a *agreement) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	due := time.Now().Add(a.pulse())
 	for !a.snapshot().Done() {
-		timer.Reset(a.pulse())
+		// Letters must not put the look off: short tasks in quick succession would
+		// never come to a receipt.
+		if at := time.Now().Add(a.pulse()); at.Before(due) {
+			due = at
+		}
+		timer.Reset(time.Until(due))
 		select {
 		case <-ctx.Done():
 			return
@@ -156,6 +162,7 @@ func (a *agreement) run(ctx context.Context) {
 			now := unixMS(time.Now())
 			a.take(ctx, leasing.Tick{Elapsed: a.meter.elapsed(), Now: now})
 			a.take(ctx, leasing.KeepOver{Now: now})
+			due = time.Now().Add(a.pulse())
 		}
 	}
 	a.d.remove(a)

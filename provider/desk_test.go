@@ -399,6 +399,30 @@ func TestDiskGuard(t *testing.T) {
 	}
 }
 
+// TestReceiptsComeWhateverElseDoes: an agreement that hears something all the
+// time still counts, or a provider of short tasks would work on credit.
+func TestReceiptsComeWhateverElseDoes(t *testing.T) {
+	h, ctx := start(t, harnessOptions{taskLife: time.Hour})
+	ten, order, id := h.mustRent(t, ctx, 1, false)
+	h.mustAttach(t, ctx, ten, order, id)
+	a := h.desk.find(id)
+	must(t, eventually(ctx, "running", func() bool { return a.snapshot().Work == leasing.WorkRunning }))
+	quit := make(chan struct{})
+	defer close(quit)
+	go func() {
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(time.Millisecond):
+				a.post(leasing.Opened{})
+			}
+		}
+	}()
+	before := h.w.leases()[ten.id].Acked
+	must(t, eventually(ctx, "a receipt", func() bool { return h.w.leases()[ten.id].Acked > before }))
+}
+
 // TestBallast: the journal has room even if a program took all of it between
 // two looks.
 func TestBallast(t *testing.T) {
