@@ -13,6 +13,7 @@ import (
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/provider/journal"
 	"github.com/moyai-network/moyai/provider/leasing"
+	"github.com/moyai-network/moyai/wire"
 )
 
 // ledger is what the daemon reads from the chain. Errors that wrap
@@ -200,6 +201,7 @@ func (w *watcher) event(e chain.Event) func(context.Context) error {
 	switch m := e.Msg.(type) {
 	case *marketv1.EventLeaseOpened:
 		if string(m.Node) != string(w.d.node) {
+			w.lost(m)
 			return nil
 		}
 		a := w.lookup(m.LeaseId)
@@ -250,6 +252,19 @@ func (w *watcher) lapse(blockMS int64) {
 		if a.bid.ExpiresAt <= blockMS && a.snapshot().Chain == leasing.ChainNone && !w.asked(a.row.ID) {
 			a.post(leasing.Lapsed{})
 		}
+	}
+}
+
+// lost ends the promise for an order that went to another: an order opens one
+// lease, so its slot and what was prepared for it are free at once, not when the
+// bid expires.
+func (w *watcher) lost(m *marketv1.EventLeaseOpened) {
+	if len(m.OrderHash) != wire.DigestSize {
+		return
+	}
+	a := w.d.findOrder([wire.DigestSize]byte(m.OrderHash))
+	if a != nil && a.snapshot().Chain == leasing.ChainNone && !w.asked(a.row.ID) {
+		a.post(leasing.Lapsed{})
 	}
 }
 

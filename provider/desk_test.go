@@ -70,7 +70,7 @@ func closedLease(h *harness, id string) func() bool {
 }
 
 func TestCooperativeLease(t *testing.T) {
-	h, ctx := start(t, harnessOptions{keep: time.Hour})
+	h, ctx := start(t, harnessOptions{keep: time.Hour, ackWait: time.Hour})
 	ten, order, id := h.mustRent(t, ctx, 1, false)
 	h.mustAttach(t, ctx, ten, order, id)
 	must(t, eventually(ctx, "close", closedLease(h, ten.id)))
@@ -158,7 +158,7 @@ func TestArrayLeaseRunsWhatItIsDealt(t *testing.T) {
 }
 
 func TestStopEndsTheWorkAndBillsIt(t *testing.T) {
-	h, ctx := start(t, harnessOptions{taskLife: time.Hour, keep: time.Hour})
+	h, ctx := start(t, harnessOptions{taskLife: time.Hour, keep: time.Hour, ackWait: time.Hour})
 	ten, order, id := h.mustRent(t, ctx, 1, false)
 	h.mustAttach(t, ctx, ten, order, id)
 	must(t, eventually(ctx, "a receipt", func() bool { return h.w.leases()[ten.id].Acked > 0 }))

@@ -74,7 +74,7 @@ type worldBlock struct {
 }
 
 type worldEvent struct {
-	Type string // opened, settling, closed
+	Type string // opened, elsewhere, settling, closed
 	ID   string
 }
 
@@ -269,6 +269,8 @@ func (w *world) abci(e worldEvent) abci.Event {
 	switch e.Type {
 	case "opened":
 		m = &marketv1.EventLeaseOpened{LeaseId: id, Node: l.Node}
+	case "elsewhere": // ID is the order's digest
+		m = &marketv1.EventLeaseOpened{LeaseId: make([]byte, 20), Node: make([]byte, wire.KeySize), OrderHash: id}
 	case "settling":
 		m = &marketv1.EventLeaseSettling{LeaseId: id, Node: l.Node}
 	default:

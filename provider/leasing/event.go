@@ -9,7 +9,8 @@ type Event interface{ event() }
 type Promised struct{}
 
 // Lapsed: the chain's own clock is past the bid's expiry and the chain says that
-// no lease was opened on it. Never derived from silence.
+// no lease was opened on it, or the chain opened the order's one lease on another
+// bid. Never derived from silence.
 type Lapsed struct{}
 
 // Opened: the chain says that the lease is open.
