@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -45,13 +46,17 @@ func layOut(run compute.Run) error {
 			return unavailable("task directory", err)
 		}
 	}
-	for _, file := range []string{run.Stdout(), run.Stderr(), filepath.Join(run.Dir, job.FinalFile), filepath.Join(run.Dir, job.WorkerLog)} {
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
+	for _, file := range []struct {
+		path    string
+		content []byte
+	}{
+		{path: run.Stdout()}, {path: run.Stderr()}, {path: filepath.Join(run.Dir, job.WorkerLog)},
+		{filepath.Join(run.Dir, job.CountersFile), make([]byte, job.Counters)},
+		{filepath.Join(run.Dir, job.FinalFile), bytes.Repeat([]byte{' '}, job.FinalRoom)},
+	} {
+		if err := os.WriteFile(file.path, file.content, 0o600); err != nil {
 			return unavailable("task directory", err)
 		}
-	}
-	if err := os.WriteFile(filepath.Join(run.Dir, job.CountersFile), make([]byte, job.Counters), 0o600); err != nil {
-		return unavailable("task directory", err)
 	}
 	return nil
 }

@@ -98,6 +98,11 @@ type Final struct {
 	Done          bool // last field: a torn write cannot have it
 }
 
+// FinalRoom is how many spaces, which JSON ignores, the file of the Final holds
+// from the start: a worker whose program has filled the disk writes over them
+// and can still say so.
+const FinalRoom = 8 << 10
+
 // Counters is the size of the file of shared counters, laid out as
 // guestfs.Counters.
 const Counters = 24
