@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/moyai-network/moyai/client/journal"
+	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/content"
 )
@@ -20,6 +22,7 @@ import (
 const (
 	reasonLost        = "lost"         // our word for a task whose lease went away
 	reasonNotPrepared = "not-prepared" // the provider could not get it ready
+	reasonNotStarted  = "not-started"  // nor start it
 	reasonStopped     = "stopped"
 	fetchAttempts     = 3
 	progressPeriod    = 100 * time.Millisecond
@@ -52,7 +55,9 @@ func (r *run) again(k *task, t *tenancy, why string) bool {
 	if r.stopping || r.failure != nil || k.Attempts >= r.attempts() {
 		return false
 	}
-	if r.job.Array == nil && !theirFault(why) {
+	if theirFault(why) {
+		r.avoid[t.row.Provider] = true
+	} else if r.job.Array == nil {
 		return false
 	}
 	if !r.waiting(k.Index) {
@@ -64,14 +69,15 @@ func (r *run) again(k *task, t *tenancy, why string) bool {
 	return true
 }
 
-// theirFault: the program did not get to run, or its machine went away.
+// theirFault: the program did not get to run, or its machine failed it. Another
+// may succeed.
 func theirFault(why string) bool {
-	for _, reason := range []string{reasonLost, reasonNotPrepared} {
-		if len(why) >= len(reason) && why[:len(reason)] == reason {
-			return true
-		}
+	reason, _, _ := strings.Cut(why, ":")
+	switch reason {
+	case reasonLost, reasonNotPrepared, reasonNotStarted:
+		return true
 	}
-	return false
+	return compute.ParseReason(reason).ProvidersFault()
 }
 
 // orphan takes back what lease t was given, because t is silent or over.
