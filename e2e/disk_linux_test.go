@@ -71,7 +71,7 @@ func lend(t testing.TB, n *devnet.Network, home, moniker, cpu string, change fun
 	t.Cleanup(func() { _ = log.Close() })
 	cfg := provider.Config{
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Home: home, Chain: c, Keys: keys, Operator: "default", NodeKey: node, Listen: loopback(), Moniker: moniker,
+		Home:   home, Chain: c, Keys: keys, Operator: "default", NodeKey: node, Listen: loopback(), Moniker: moniker,
 		Runtimes: []compute.Runtime{rt}, Prices: prices,
 		Capacity: provider.Capacity{CPUMilli: 2000, MemoryBytes: 1 << 30, StorageBytes: 16 << 30},
 	}
@@ -119,11 +119,10 @@ func TestFullDisk(t *testing.T) {
 		}
 	}()
 	job := x.job(t, "fill", "/out/big", "100000000")
-	job.Array = &client.Array{First: 0, Last: 0, Parallel: 1}
 	job.Output = filepath.Join(t.TempDir(), "result")
 	job.Events = d.take
 	x.mustRun(t, job)
-	if st, err := os.Stat(filepath.Join(job.Output, "0", "big")); err != nil || st.Size() != 100_000_000 {
+	if st, err := os.Stat(filepath.Join(job.Output, "big")); err != nil || st.Size() != 100_000_000 {
 		t.Errorf("the result from elsewhere: %v, %v", st, err)
 	}
 	retry, ok := d.find(func(e client.Event) bool { return e.Kind == client.EventRetry })
