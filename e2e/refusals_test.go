@@ -103,6 +103,16 @@ func TestRefusedJobs(t *testing.T) {
 	}
 }
 
+// TestPenniless asks with an account that the chain has never heard of.
+func TestPenniless(t *testing.T) {
+	n := network(t)
+	x := newTenant(t, n, 0)
+	_, err := x.Run(deadline(t, patience), x.job(t, "say", "hello"))
+	if !errors.Is(err, client.ErrFunds) || !strings.Contains(err.Error(), x.address) {
+		t.Errorf("%v, want that %s lacks money", err, x.address)
+	}
+}
+
 // readOnly is a folder that nothing can be made in, even by root.
 func readOnly(t testing.TB) string {
 	t.Helper()

@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 				"PATH":                  filepath.Dir(moyai) + string(os.PathListSeparator) + os.Getenv("PATH"),
 				"MOYAI_NODE":            n.RPC,
 				"MOYAI_HOME":            home,
+				"MOYAI_FAUCET":          n.FaucetURL,
 				"MOYAI_KEYRING_BACKEND": chain.BackendTest,
 			} {
 				env.Setenv(key, value)
