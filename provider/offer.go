@@ -8,6 +8,7 @@ import (
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
 	"github.com/moyai-network/moyai/compute/manifest"
+	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/mechanism/match"
@@ -104,7 +105,7 @@ func (c *Config) house(o wire.Order, freeBond amount.Amount) (p2p.Refusal, bool)
 	case t.MaxUnackedMS > risk:
 		return p2p.Refusal{Subject: "max_unacked", Need: ms(t.MaxUnackedMS), Have: "at most " + c.MaxRisk.String() + " is risked here", Hint: "ask for less"}, true
 	case t.MinBond.Cmp(freeBond) > 0:
-		return p2p.Refusal{Subject: "bond", Need: t.MinBond.String(), Have: freeBond.String() + " is free", Hint: "ask for a lower minimal bond"}, true
+		return p2p.Refusal{Subject: "bond", Need: amount.FormatAmount(t.MinBond, chain.BaseDenom), Have: amount.FormatAmount(freeBond, chain.BaseDenom) + " is free", Hint: "ask for a lower minimal bond"}, true
 	}
 	return p2p.Refusal{}, false
 }
