@@ -7,8 +7,8 @@ import (
 	"time"
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
-	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/mechanism/match"
