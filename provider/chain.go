@@ -249,7 +249,7 @@ func closedSeen(a *agreement, denom string, s *marketv1.Settlement, reason uint3
 // lapse ends promises that the chain's clock has overtaken.
 func (w *watcher) lapse(blockMS int64) {
 	for _, a := range w.d.all() {
-		if a.bid.ExpiresAt <= blockMS && a.snapshot().Chain == leasing.ChainNone && !w.asked(a.row.ID) {
+		if a.bid.ExpiresAt <= blockMS && a.unopened() && !w.asked(a.row.ID) {
 			a.post(leasing.Lapsed{})
 		}
 	}
@@ -263,7 +263,7 @@ func (w *watcher) lost(m *marketv1.EventLeaseOpened) {
 		return
 	}
 	a := w.d.findOrder([wire.DigestSize]byte(m.OrderHash))
-	if a != nil && a.snapshot().Chain == leasing.ChainNone && !w.asked(a.row.ID) {
+	if a != nil && a.unopened() && !w.asked(a.row.ID) {
 		a.post(leasing.Lapsed{})
 	}
 }
