@@ -393,7 +393,7 @@ func (s *shopping) readyOf(ctx context.Context, ch *choice) {
 	answers := make(chan answer, len(ch.bids))
 	for i, b := range ch.bids {
 		go func() {
-			ready, err := s.askReady(ctx, ch.order, b)
+			ready, err := s.askReady(ctx, ch.order, b, i)
 			answers <- answer{i, ready, err}
 		}()
 	}
@@ -425,8 +425,8 @@ func (s *shopping) readyOf(ctx context.Context, ch *choice) {
 	}
 }
 
-func (s *shopping) askReady(ctx context.Context, o *order, b *bid) ([]byte, error) {
-	raw, err := b.received.Choose(ctx, s.program.manifest)
+func (s *shopping) askReady(ctx context.Context, o *order, b *bid, place int) ([]byte, error) {
+	raw, err := b.received.Choose(ctx, p2p.Choice{Manifest: s.program.manifest, Place: uint64(place)})
 	if err != nil {
 		return nil, fmt.Errorf("%s backed out: %w", b.name(), err)
 	}

@@ -150,7 +150,7 @@ func (r *rogue) bid(ctx context.Context, o gossip.Order) error {
 	if err != nil {
 		return err
 	}
-	if _, err := offered.AwaitManifest(ctx); err != nil {
+	if _, err := offered.AwaitChoice(ctx); err != nil {
 		return err
 	}
 	ready, err := wire.Seal(wire.Ready{Version: wire.Version1, ChainID: v.ChainID, BidHash: bid.Digest[:], Manifest: v.SpecHash}, r.node)

@@ -173,7 +173,7 @@ func (v *vandal) access(d *dealing) []byte {
 func (v *vandal) open(d *dealing) []byte {
 	v.t.Helper()
 	ctx := deadline(v.t, patience)
-	ready, err := d.bid.Choose(ctx, v.manifest)
+	ready, err := d.bid.Choose(ctx, p2p.Choice{Manifest: v.manifest})
 	if err != nil {
 		v.t.Fatalf("choose: %v", err)
 	}
@@ -201,7 +201,7 @@ func TestManifestWithAnotherHash(t *testing.T) {
 	for name, shown := range map[string][]byte{"another program": other, "not a manifest": []byte("not a manifest"), "cut off": v.manifest[:len(v.manifest)-1]} {
 		t.Run(name, func(t *testing.T) {
 			d := v.ask(time.Minute, 10*time.Second)
-			_, err := d.bid.Choose(deadline(t, patience), shown)
+			_, err := d.bid.Choose(deadline(t, patience), p2p.Choice{Manifest: shown})
 			if err == nil {
 				t.Fatal("the provider signed that it is ready to run a manifest that the order does not mean")
 			}
@@ -214,7 +214,7 @@ func TestManifestWithAnotherHash(t *testing.T) {
 	spent(t, n, v.payer.Address(), before)
 	// The same provider, shown the right one, is none the worse for it.
 	d := v.ask(time.Minute, 10*time.Second)
-	if _, err := d.bid.Choose(deadline(t, patience), v.manifest); err != nil {
+	if _, err := d.bid.Choose(deadline(t, patience), p2p.Choice{Manifest: v.manifest}); err != nil {
 		t.Errorf("the right manifest: %v", err)
 	}
 	d.bid.Close()

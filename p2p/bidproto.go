@@ -54,12 +54,18 @@ func (o *BidOffer) Validate() error {
 	)
 }
 
-// manifestMessage tells the provider that it is chosen, and what it must run.
-type manifestMessage struct {
-	Bytes []byte `cbor:"1,keyasint"`
+// Choice tells a provider that its bid is among an order's candidates, and what
+// it must run.
+type Choice struct {
+	Manifest []byte `cbor:"1,keyasint"`
+	// Place is the bid's rank among the candidates, the best is 0. It is a hint:
+	// the others start only if the chain refuses those before them, so they need
+	// not fetch anything yet.
+	Place uint64 `cbor:"2,keyasint,omitempty"`
 }
 
-func (m *manifestMessage) Validate() error { return size("manifest", m.Bytes, 1, MaxManifest) }
+// Validate implements Message.
+func (c *Choice) Validate() error { return size("manifest", c.Manifest, 1, MaxManifest) }
 
 // readyReply is the provider's last word: Ready or a refusal.
 type readyReply struct {
@@ -98,30 +104,30 @@ func (h *Host) OfferBid(ctx context.Context, tenant peer.AddrInfo, offer BidOffe
 // Peer is the tenant.
 func (b *OfferedBid) Peer() peer.ID { return b.s.Peer() }
 
-// AwaitManifest waits until the tenant chooses the bid and returns the
-// manifest's bytes, whose hash the caller must compare with the order's. It
-// returns ErrNotChosen if the tenant closed the stream or let the bid expire.
-func (b *OfferedBid) AwaitManifest(ctx context.Context) ([]byte, error) {
+// AwaitChoice waits until the tenant chooses the bid and returns the manifest,
+// whose hash the caller must compare with the order's. It returns ErrNotChosen
+// if the tenant closed the stream or let the bid expire.
+func (b *OfferedBid) AwaitChoice(ctx context.Context) (Choice, error) {
 	defer b.s.closeOn(ctx)()
-	var m manifestMessage
-	err := b.s.Recv(MaxManifest+64, maxChoice, &m)
+	var c Choice
+	err := b.s.Recv(MaxManifest+64, maxChoice, &c)
 	switch {
 	case err == nil:
-		return m.Bytes, nil
+		return c, nil
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return Choice{}, ctx.Err()
 	case brokeProtocol(err):
-		return nil, err
+		return Choice{}, err
 	}
-	return nil, fmt.Errorf("%w by %s: %w", ErrNotChosen, b.Peer(), err)
+	return Choice{}, fmt.Errorf("%w by %s: %w", ErrNotChosen, b.Peer(), err)
 }
 
-// SendReady answers the manifest with a signed wire.Ready.
+// SendReady answers the choice with a signed wire.Ready.
 func (b *OfferedBid) SendReady(ready []byte) error {
 	return b.s.Send(maxReadyReply, &readyReply{Ready: ready})
 }
 
-// Refuse answers the manifest with the reason why it cannot run here.
+// Refuse answers the choice with the reason why it cannot run here.
 func (b *OfferedBid) Refuse(r Refusal) error {
 	return b.s.Send(maxReadyReply, &readyReply{Refusal: &r})
 }
@@ -171,11 +177,11 @@ func (h *Host) HandleBids(fn func(ctx context.Context, b *ReceivedBid)) (remove 
 // Peer is the provider; its peer id must match the bid's node key.
 func (b *ReceivedBid) Peer() peer.ID { return b.s.Peer() }
 
-// Choose sends the manifest and waits for the signed wire.Ready. Errors: ctx's, a
+// Choose sends the choice and waits for the signed wire.Ready. Errors: ctx's, a
 // *RefusedError, or the network's.
-func (b *ReceivedBid) Choose(ctx context.Context, manifest []byte) (ready []byte, err error) {
+func (b *ReceivedBid) Choose(ctx context.Context, choice Choice) (ready []byte, err error) {
 	defer b.s.closeOn(ctx)()
-	if err := b.s.Send(MaxManifest+64, &manifestMessage{manifest}); err != nil {
+	if err := b.s.Send(MaxManifest+64, &choice); err != nil {
 		return nil, contextFirst(ctx, err)
 	}
 	var reply readyReply

@@ -119,7 +119,7 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, m := range []Message{
-			new(BidOffer), new(manifestMessage), new(readyReply), new(QuoteRequest), new(QuoteReply), new(Announce), new(leaseEnvelope),
+			new(BidOffer), new(Choice), new(readyReply), new(QuoteRequest), new(QuoteReply), new(Announce), new(leaseEnvelope),
 		} {
 			const bound = 16 << 10
 			if ReadFrame(bytes.NewReader(b), bound, m) != nil {

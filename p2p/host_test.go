@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -99,9 +100,9 @@ func TestBidChosen(t *testing.T) {
 	defer offered.Close()
 	got := make(chan error, 1)
 	go func() {
-		manifest, err := offered.AwaitManifest(ctx)
-		if err == nil && string(manifest) != "the manifest" {
-			err = errors.New("wrong manifest")
+		choice, err := offered.AwaitChoice(ctx)
+		if err == nil && (string(choice.Manifest) != "the manifest" || choice.Place != 2) {
+			err = fmt.Errorf("wrong choice: %+v", choice)
 		}
 		got <- errors.Join(err, offered.SendReady([]byte("signed ready")), offered.AwaitClose(ctx))
 	}()
@@ -109,7 +110,7 @@ func TestBidChosen(t *testing.T) {
 	if b.Peer() != provider.ID() || string(b.Offer.Bid) != "signed bid" || b.Offer.Moniker != "rack 7" {
 		t.Errorf("offer from %s: %+v", b.Peer(), b.Offer)
 	}
-	ready, err := b.Choose(ctx, []byte("the manifest"))
+	ready, err := b.Choose(ctx, p2p.Choice{Manifest: []byte("the manifest"), Place: 2})
 	if err != nil || string(ready) != "signed ready" {
 		t.Fatalf("ready %q, %v", ready, err)
 	}
@@ -127,7 +128,7 @@ func TestBidNotChosen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := offered.AwaitManifest(ctx); !errors.Is(err, p2p.ErrNotChosen) {
+	if _, err := offered.AwaitChoice(ctx); !errors.Is(err, p2p.ErrNotChosen) {
 		t.Fatalf("got %v, want ErrNotChosen", err)
 	}
 }
@@ -167,10 +168,10 @@ func TestManifestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		_, _ = offered.AwaitManifest(ctx)
+		_, _ = offered.AwaitChoice(ctx)
 		_ = offered.Refuse(p2p.Refusal{Subject: "module", Hint: "imports what WASI does not have"})
 	}()
-	_, err = (<-bids).Choose(ctx, []byte("m"))
+	_, err = (<-bids).Choose(ctx, p2p.Choice{Manifest: []byte("m")})
 	var refused *p2p.RefusedError
 	if !errors.As(err, &refused) || refused.Refusal.Subject != "module" {
 		t.Fatalf("got %v, want the refusal", err)
@@ -187,7 +188,7 @@ func TestChooseEndsWithContext(t *testing.T) {
 	b := <-bids
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := b.Choose(ctx, []byte("m")); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := b.Choose(ctx, p2p.Choice{Manifest: []byte("m")}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want the context's reason", err)
 	}
 }
@@ -547,7 +548,7 @@ func TestStreamRate(t *testing.T) {
 		if err != nil {
 			continue // reset before the offer was out
 		}
-		_, _ = o.AwaitManifest(p2ptest.Context(t))
+		_, _ = o.AwaitChoice(p2ptest.Context(t))
 	}
 	if n := len(seen); n != 3 {
 		t.Errorf("%d offers got through, want 3", n)
@@ -563,7 +564,7 @@ func BenchmarkBidRoundTrip(b *testing.B) {
 			tenant, provider := p2ptest.NewHost(b, use), p2ptest.NewHost(b, use)
 			ctx := context.Background()
 			tenant.HandleBids(func(ctx context.Context, bid *p2p.ReceivedBid) {
-				_, _ = bid.Choose(ctx, []byte("m"))
+				_, _ = bid.Choose(ctx, p2p.Choice{Manifest: []byte("m")})
 				bid.Close()
 			})
 			p2ptest.Connect(b, provider, tenant)
@@ -572,7 +573,7 @@ func BenchmarkBidRoundTrip(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := o.AwaitManifest(ctx); err != nil {
+				if _, err := o.AwaitChoice(ctx); err != nil {
 					b.Fatal(err)
 				}
 				_ = o.SendReady([]byte("r"))

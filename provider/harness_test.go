@@ -131,7 +131,9 @@ type tenantBid struct {
 	refusal  *p2p.Refusal
 }
 
-func (b *tenantBid) AwaitManifest(context.Context) ([]byte, error) { return b.manifest, nil }
+func (b *tenantBid) AwaitChoice(context.Context) (p2p.Choice, error) {
+	return p2p.Choice{Manifest: b.manifest}, nil
+}
 func (b *tenantBid) Refuse(r p2p.Refusal) error {
 	b.refusal = &r
 	b.opened <- fmt.Errorf("refused: %s", r.String())

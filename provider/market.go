@@ -26,7 +26,7 @@ import (
 
 // bidStream is the provider's end of a bid stream, as *p2p.OfferedBid.
 type bidStream interface {
-	AwaitManifest(ctx context.Context) ([]byte, error)
+	AwaitChoice(ctx context.Context) (p2p.Choice, error)
 	SendReady(ready []byte) error
 	Refuse(r p2p.Refusal) error
 	AwaitClose(ctx context.Context) error
@@ -159,10 +159,11 @@ func (m *stall) negotiate(ctx context.Context, order wire.Signed[wire.Order], te
 // promise waits to be chosen, judges the manifest, and hands the agreement over;
 // its first event journals it and only then sends Ready.
 func (m *stall) promise(ctx context.Context, a *agreement, stream bidStream) error {
-	body, err := stream.AwaitManifest(ctx)
+	choice, err := stream.AwaitChoice(ctx)
 	if err != nil {
 		return err
 	}
+	body := choice.Manifest
 	refuse := func(r p2p.Refusal) error {
 		_ = stream.Refuse(r)
 		return fmt.Errorf("%w: %s", errRefused, r.String())
@@ -192,7 +193,7 @@ func (m *stall) promise(ctx context.Context, a *agreement, stream bidStream) err
 	if !m.d.add(a) {
 		return refuse(p2p.Refusal{Subject: "busy", Hint: "the provider is stopping"})
 	}
-	a.post(leasing.Promised{})
+	a.post(leasing.Promised{Likely: choice.Place == 0})
 	return nil
 }
 

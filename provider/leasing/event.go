@@ -6,7 +6,9 @@ import "github.com/moyai-network/moyai/mechanism/lease"
 type Event interface{ event() }
 
 // Promised: the manifest came, its hash and limits are good, Ready is signed.
-type Promised struct{}
+type Promised struct {
+	Likely bool // the bid is the first candidate: begin to prepare at once
+}
 
 // Lapsed: the chain's own clock is past the bid's expiry and the chain says that
 // no lease was opened on it, or the chain opened the order's one lease on another

@@ -94,7 +94,10 @@ func (m *machine) promised(e Promised) error {
 	}
 	m.s.Work = WorkPromised
 	m.save() // BEFORE Ready leaves: from then on the chain may open a lease we must know
-	m.do(SendReady{}, Prefetch{})
+	m.do(SendReady{})
+	if e.Likely {
+		m.do(Prefetch{})
+	}
 	return nil
 }
 
@@ -427,8 +430,6 @@ func (m *machine) stop(reason lease.Reason, text string, elapsed uint64, now int
 
 func (m *machine) restarted(e Restarted) {
 	switch m.s.Work {
-	case WorkPromised:
-		m.do(Prefetch{})
 	case WorkPreparing, WorkStarting:
 		m.s.Work, m.s.Proposed = WorkPreparing, nil
 		m.save()

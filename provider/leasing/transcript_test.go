@@ -150,7 +150,7 @@ func (a args) event(word string) leasing.Event {
 	elapsed, now := a.u("elapsed"), a.now()
 	switch word {
 	case "promised":
-		return leasing.Promised{}
+		return leasing.Promised{Likely: !a.has("fallback")}
 	case "lapsed":
 		return leasing.Lapsed{}
 	case "opened":
