@@ -6,6 +6,8 @@ import (
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+	distrtypes "github.com/cosmos/cosmos-sdk/x/distribution/types"
 	"github.com/stretchr/testify/require"
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
@@ -45,6 +47,31 @@ func TestBatchItemsStandForThemselves(t *testing.T) {
 	coded(t, markettypes.ErrClosed, closed.Results[1].Refusal)
 	require.Equal(t, marketv1.LeaseState_LEASE_STATE_CLOSED, closed.Results[2].State)
 	require.Zero(t, l.holds())
+}
+
+// A batch spends from one purse: an item that finds it empty is refused by
+// itself, and the bank moves the sum of the others once.
+func TestBatchSpendsOnePurse(t *testing.T) {
+	payer, provider := accountOf("payer"), accountOf("provider")
+	l := newLedger(t, []string{"payer", "provider"}, nil)
+	l.register(provider, 0, "node")
+	d := func(slot uint32) *deal { return l.newDeal(payer, provider, "node", slot, 1) }
+	whole := l.balance(payer.address)
+	l.must(payer, openMsg(payer, false, d(0).item()))
+	each := whole - l.balance(payer.address)
+
+	// Leave enough for two and a half.
+	l.must(payer, transfer(payer, provider, whole-each-each*5/2))
+	before := l.balance(payer.address)
+	tx := l.must(payer, openMsg(payer, false, d(1).item(), d(2).item(), d(3).item()))
+	res := response(t, tx, &marketv1.MsgOpenLeasesResponse{})
+	require.NotEmpty(t, res.Results[0].LeaseId)
+	require.NotEmpty(t, res.Results[1].LeaseId)
+	coded(t, escrowtypes.ErrFunds, &res.Results[2].Refusals[0])
+	require.Equal(t, before-2*each, l.balance(payer.address))
+	require.Len(t, eventsOf(tx, "transfer"), 1)
+	require.Equal(t, 3, l.holds())
+	l.refused(escrowtypes.ErrFunds, payer, openMsg(payer, true, d(4).item()))
 }
 
 func TestAtomicBatch(t *testing.T) {
@@ -229,4 +256,14 @@ func TestLeaseQueries(t *testing.T) {
 	require.Len(t, holds.Holds, 2)
 	require.Equal(t, int64(2*3354), l.balance(moduleAddress(escrowtypes.ModuleName)))
 	require.Equal(t, sdk.NewInt64Coin(app.BaseDenom, 3354), holds.Holds[0].Locked[0])
+}
+
+// Most module accounts cannot be paid, so they must not lock what would have to
+// be refunded.
+func TestModuleAccountsLockNothing(t *testing.T) {
+	l := newLedger(t, []string{"payer"}, nil)
+	module := authtypes.NewModuleAddress(distrtypes.ModuleName)
+	require.NoError(t, l.app.Bank.SendCoins(l.ctx(), accountOf("payer").address, module, sdk.NewCoins(sdk.NewInt64Coin(app.BaseDenom, 100))))
+	err := l.app.Escrow.Lock(l.ctx(), new(escrowtypes.Till), module, markettypes.SubjectLease, []byte("id"), sdk.NewInt64Coin(app.BaseDenom, 1))
+	require.ErrorIs(t, err, escrowtypes.ErrOwner)
 }

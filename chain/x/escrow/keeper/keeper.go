@@ -75,8 +75,9 @@ func (k Keeper) TakeParams(ctx context.Context) (escrow.TakeParams, error) {
 }
 
 // Lock takes coins from their owner and holds them for a subject, one hold
-// each. ErrHoldExists, or ErrFunds if the owner has too little.
-func (k Keeper) Lock(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, coins ...sdk.Coin) error {
+// each. The till must be settled before the message ends. ErrHoldExists;
+// ErrFunds if the owner has too little; ErrOwner if it could never be refunded.
+func (k Keeper) Lock(ctx context.Context, till *types.Till, owner sdk.AccAddress, kind string, id []byte, coins ...sdk.Coin) error {
 	key := collections.Join3(owner, kind, id)
 	if has, err := k.Holds.Has(ctx, key); err != nil {
 		return err
@@ -91,9 +92,10 @@ func (k Keeper) Lock(ctx context.Context, owner sdk.AccAddress, kind string, id 
 	if err != nil {
 		return err
 	}
-	if err := k.bank.SendCoinsFromAccountToModule(ctx, owner, types.ModuleName, locked); err != nil {
-		return types.ErrFunds.Wrap(err.Error())
+	if err := k.affords(ctx, till, owner, locked); err != nil {
+		return err
 	}
+	till.Take(owner, locked)
 	if err := k.Holds.Set(ctx, key, escrowv1.Hold{SubjectKind: kind, SubjectId: id, Owner: text, Locked: locked}); err != nil {
 		return err
 	}
@@ -101,10 +103,46 @@ func (k Keeper) Lock(ctx context.Context, owner sdk.AccAddress, kind string, id 
 	return nil
 }
 
+// affords asks whether the owner can spend coins beside what the till takes.
+func (k Keeper) affords(ctx context.Context, till *types.Till, owner sdk.AccAddress, coins sdk.Coins) error {
+	for _, c := range coins {
+		left, err := till.Spendable(owner, c.Denom, func() (sdk.Coin, error) {
+			if k.bank.BlockedAddr(owner) {
+				return sdk.Coin{}, types.ErrOwner.Wrapf("%s", owner)
+			}
+			return k.bank.SpendableCoin(ctx, owner, c.Denom), nil
+		})
+		if err != nil {
+			return err
+		}
+		if left.IsLT(c) {
+			return types.ErrFunds.Wrapf("%s can be spent, %s is needed", left, c)
+		}
+	}
+	return nil
+}
+
+// Settle has the bank move what the till counted.
+func (k Keeper) Settle(ctx context.Context, till *types.Till) error {
+	taken, given := till.Drain()
+	for _, e := range taken {
+		if err := k.bank.SendCoinsFromAccountToModule(ctx, e.Account, types.ModuleName, e.Coins); err != nil {
+			return types.ErrFunds.Wrap(err.Error())
+		}
+	}
+	for _, e := range given {
+		if err := k.bank.SendCoinsFromModuleToAccount(ctx, types.ModuleName, e.Account, e.Coins); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Release pays a hold out, once and whole: payments must sum to what was
-// locked (ErrNotConserved). ErrNoHold if there is none. Addresses are paid at
-// once; what is burned or pooled leaves the module account when the block ends.
-func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error {
+// locked (ErrNotConserved). ErrNoHold if there is none. Accounts are paid when
+// the till is settled; what is burned or pooled leaves the module account when
+// the block ends.
+func (k Keeper) Release(ctx context.Context, till *types.Till, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error {
 	key := collections.Join3(owner, kind, id)
 	hold, err := k.Holds.Get(ctx, key)
 	if errors.Is(err, collections.ErrNotFound) {
@@ -123,7 +161,7 @@ func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, 
 		if p.Amount.IsZero() {
 			continue
 		}
-		if err := k.pay(ctx, hold.Owner, p, &due); err != nil {
+		if err := k.pay(till, hold.Owner, p, &due); err != nil {
 			return err
 		}
 	}
@@ -137,9 +175,9 @@ func (k Keeper) Release(ctx context.Context, owner sdk.AccAddress, kind string, 
 	return nil
 }
 
-// pay makes one payment and counts it. What goes back to its owner is a
-// refund, not a payment.
-func (k Keeper) pay(ctx context.Context, owner string, p escrowv1.Payment, due *escrowv1.Totals) error {
+// pay counts one payment. What goes back to its owner is a refund, not a
+// payment.
+func (k Keeper) pay(till *types.Till, owner string, p escrowv1.Payment, due *escrowv1.Totals) error {
 	switch p.To {
 	case types.ToBurn:
 		due.Burned = sdk.Coins(due.Burned).Add(p.Amount)
@@ -155,5 +193,6 @@ func (k Keeper) pay(ctx context.Context, owner string, p escrowv1.Payment, due *
 	if p.To != owner {
 		due.Paid = sdk.Coins(due.Paid).Add(p.Amount)
 	}
-	return k.bank.SendCoinsFromModuleToAccount(ctx, types.ModuleName, to, sdk.Coins{p.Amount})
+	till.Give(to, sdk.Coins{p.Amount})
+	return nil
 }

@@ -11,4 +11,5 @@ var (
 	ErrNotConserved  = errorsmod.Register(ModuleName, 6, "payments do not sum to what is locked")
 	ErrFunds         = errorsmod.Register(ModuleName, 7, "not enough balance to lock")
 	ErrInvalidAmount = errorsmod.Register(ModuleName, 8, "invalid amount")
+	ErrOwner         = errorsmod.Register(ModuleName, 9, "a module account cannot be refunded, so it cannot lock")
 )

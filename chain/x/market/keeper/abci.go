@@ -6,6 +6,7 @@ import (
 	"cosmossdk.io/collections"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
+	escrowtypes "github.com/moyai-network/moyai/chain/x/escrow/types"
 	"github.com/moyai-network/moyai/mechanism/lease"
 )
 
@@ -58,7 +59,12 @@ func (k Keeper) expire(ctx sdk.Context, now moment, id []byte) error {
 	if err != nil {
 		return err
 	}
-	return k.advance(ctx, now, record, before, after)
+	// Each for itself: one that cannot be paid must not hold up the others.
+	var till escrowtypes.Till
+	if err := k.advance(ctx, &till, now, record, before, after); err != nil {
+		return err
+	}
+	return k.escrow.Settle(ctx, &till)
 }
 
 func (k Keeper) pruneLeases(ctx sdk.Context, meterMS uint64, limit int) error {
@@ -80,11 +86,7 @@ func (k Keeper) prune(ctx sdk.Context, key dueKey) error {
 	if err != nil {
 		return err
 	}
-	payer, err := k.account(record.Payer)
-	if err != nil {
-		return err
-	}
-	provider, err := k.account(record.Provider)
+	payer, provider, err := k.parties(&record)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 // advance writes what the rules made of a lease: its record, its place in the
 // queues, and, once it is closed, its money.
-func (k Keeper) advance(ctx sdk.Context, now moment, record marketv1.Lease, before, after lease.Lease) error {
+func (k Keeper) advance(ctx sdk.Context, till *escrowtypes.Till, now moment, record marketv1.Lease, before, after lease.Lease) error {
 	types.FromLease(&record, after)
 	if err := k.requeue(ctx, record.Id, before, after); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (k Keeper) advance(ctx sdk.Context, now moment, record marketv1.Lease, befo
 		return k.Leases.Set(ctx, record.Id, record)
 	}
 	record.ClosedHeight = now.height
-	if err := k.settle(ctx, &record, after); err != nil {
+	if err := k.settle(ctx, till, &record, after); err != nil {
 		return err
 	}
 	if err := k.Prune.Set(ctx, collections.Join(after.ClosedAt+now.params.PruneAfterMs, record.Id)); err != nil {
@@ -41,12 +41,8 @@ func (k Keeper) advance(ctx sdk.Context, now moment, record marketv1.Lease, befo
 
 // settle pays a closed lease out of escrow, releases its bond and adds it to
 // its provider's record.
-func (k Keeper) settle(ctx sdk.Context, record *marketv1.Lease, l lease.Lease) error {
-	payer, err := k.account(record.Payer)
-	if err != nil {
-		return err
-	}
-	provider, err := k.account(record.Provider)
+func (k Keeper) settle(ctx sdk.Context, till *escrowtypes.Till, record *marketv1.Lease, l lease.Lease) error {
+	payer, provider, err := k.parties(record)
 	if err != nil {
 		return err
 	}
@@ -54,7 +50,7 @@ func (k Keeper) settle(ctx sdk.Context, record *marketv1.Lease, l lease.Lease) e
 	if err != nil {
 		return err
 	}
-	if err := k.escrow.Release(ctx, payer, types.SubjectLease, record.Id, payments); err != nil {
+	if err := k.escrow.Release(ctx, till, payer, types.SubjectLease, record.Id, payments); err != nil {
 		return err
 	}
 	if !l.Settlement.BondReleased.IsZero() {

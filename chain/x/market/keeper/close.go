@@ -8,6 +8,7 @@ import (
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
 	"github.com/moyai-network/moyai/chain/parallel"
+	escrowtypes "github.com/moyai-network/moyai/chain/x/escrow/types"
 	"github.com/moyai-network/moyai/chain/x/market/types"
 	"github.com/moyai-network/moyai/mechanism/lease"
 )
@@ -16,6 +17,7 @@ import (
 type closer struct {
 	Keeper
 	moment
+	till   escrowtypes.Till
 	sender string
 }
 
@@ -67,13 +69,15 @@ func (c *closer) item(ctx sdk.Context, item *marketv1.CloseItem, shown evidence)
 		record.Outputs = shown.receipt.Outputs
 	}
 	branch, commit := ctx.CacheContext()
-	if err := c.advance(branch, c.moment, record, before, after); err != nil {
+	till := c.till.Branch()
+	if err := c.advance(branch, till, c.moment, record, before, after); err != nil {
 		return record.State, err
 	}
 	if after.State == lease.StateSettling && item.Action != marketv1.CloseAction_CLOSE_ACTION_ONE_SIDED {
 		emitUpdated(branch, &record, item.Action, after)
 	}
 	commit()
+	till.Commit()
 	return marketv1.LeaseState(after.State), nil
 }
 

@@ -41,11 +41,7 @@ func (k Keeper) importLease(ctx sdk.Context, params marketv1.Params, record *mar
 	if err != nil {
 		return err
 	}
-	payer, err := k.account(record.Payer)
-	if err != nil {
-		return err
-	}
-	provider, err := k.account(record.Provider)
+	payer, provider, err := k.parties(record)
 	if err != nil {
 		return err
 	}

@@ -149,6 +149,15 @@ func (k Keeper) openLease(ctx context.Context, slot marketv1.SlotState, meterMS 
 	return nil, nil
 }
 
+// parties are the accounts of a lease.
+func (k Keeper) parties(record *marketv1.Lease) (payer, provider sdk.AccAddress, err error) {
+	if payer, err = k.account(record.Payer); err != nil {
+		return nil, nil, err
+	}
+	provider, err = k.account(record.Provider)
+	return payer, provider, err
+}
+
 // account reads an account address.
 func (k Keeper) account(text string) (sdk.AccAddress, error) {
 	b, err := k.addresses.StringToBytes(text)

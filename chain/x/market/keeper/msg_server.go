@@ -43,6 +43,9 @@ func (s msgServer) OpenLeases(goCtx context.Context, msg *marketv1.MsgOpenLeases
 		}
 		response.Results[i] = result
 	}
+	if err := s.escrow.Settle(ctx, &o.till); err != nil {
+		return nil, err
+	}
 	return response, nil
 }
 
@@ -80,6 +83,9 @@ func (s msgServer) CloseLeases(goCtx context.Context, msg *marketv1.MsgCloseLeas
 			result.Refusal = &r
 		}
 		response.Results[i] = result
+	}
+	if err := s.escrow.Settle(ctx, &c.till); err != nil {
+		return nil, err
 	}
 	return response, nil
 }

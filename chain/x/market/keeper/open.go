@@ -9,6 +9,7 @@ import (
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
 	"github.com/moyai-network/moyai/chain/money"
+	escrowtypes "github.com/moyai-network/moyai/chain/x/escrow/types"
 	"github.com/moyai-network/moyai/chain/x/market/types"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/wire"
@@ -18,6 +19,7 @@ import (
 type opener struct {
 	Keeper
 	moment
+	till      escrowtypes.Till
 	payer     sdk.AccAddress
 	payerText string
 	// services remembers which kinds and dimensions this message has had checked:
@@ -162,6 +164,7 @@ func (o *opener) write(ctx sdk.Context, l lease.Lease, order wire.Signed[wire.Or
 	types.FromLease(&record, l)
 
 	branch, commit := ctx.CacheContext()
+	till := o.till.Branch()
 	if !l.Bond.IsZero() {
 		if err := o.registry.LockBond(branch, operator, l.Bond); err != nil {
 			return nil, err
@@ -171,7 +174,7 @@ func (o *opener) write(ctx sdk.Context, l lease.Lease, order wire.Signed[wire.Or
 	if err != nil {
 		return nil, err
 	}
-	if err := o.escrow.Lock(branch, o.payer, types.SubjectLease, record.Id, money.Coin(record.Denom, locked)); err != nil {
+	if err := o.escrow.Lock(branch, till, o.payer, types.SubjectLease, record.Id, money.Coin(record.Denom, locked)); err != nil {
 		return nil, err
 	}
 	if err := o.UsedOrders.Set(branch, collections.Join(order.Value.Terms.ExpiresAt, record.OrderHash)); err != nil {
@@ -186,6 +189,7 @@ func (o *opener) write(ctx sdk.Context, l lease.Lease, order wire.Signed[wire.Or
 	}
 	emitOpened(branch, &record)
 	commit()
+	till.Commit()
 	return record.Id, nil
 }
 

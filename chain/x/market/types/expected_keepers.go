@@ -6,6 +6,7 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	escrowv1 "github.com/moyai-network/moyai/api/moyai/escrow/v1"
+	escrowtypes "github.com/moyai-network/moyai/chain/x/escrow/types"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/mechanism/escrow"
 )
@@ -26,6 +27,7 @@ type RegistryKeeper interface {
 type EscrowKeeper interface {
 	MeterNow(ctx context.Context) (uint64, error)
 	TakeParams(ctx context.Context) (escrow.TakeParams, error)
-	Lock(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, coins ...sdk.Coin) error
-	Release(ctx context.Context, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error
+	Lock(ctx context.Context, till *escrowtypes.Till, owner sdk.AccAddress, kind string, id []byte, coins ...sdk.Coin) error
+	Release(ctx context.Context, till *escrowtypes.Till, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error
+	Settle(ctx context.Context, till *escrowtypes.Till) error
 }
