@@ -127,10 +127,13 @@ func (b *bench) run(ctx context.Context) (err error) {
 			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
 		}
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return errors.New("interrupted; " + b.out + " has what was measured until then")
+		}
+		if err := b.store(false); err != nil {
+			return err
 		}
 	}
-	return errors.Join(append(failed, b.write(len(chosen) == len(parts)))...)
+	return errors.Join(append(failed, b.finish(len(chosen) == len(parts)))...)
 }
 
 // chosen are the parts named by -only, in the order in which they run.
@@ -147,21 +150,24 @@ func (b *bench) chosen() ([]part, error) {
 	return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !slices.Contains(wanted, p.name) }), nil
 }
 
-// write prints and stores the figures. What a partial run did not measure stays
-// as an earlier one found it.
-func (b *bench) write(whole bool) error {
-	if err := b.report.Print(os.Stdout); err != nil {
-		return err
-	}
-	if !whole {
-		if err := b.report.MergeFile(b.out); err != nil {
-			return err
-		}
-	}
+// store writes the figures. What this run has not measured stays as an earlier
+// one found it, unless the run is over and was a whole one.
+func (b *bench) store(whole bool) error {
 	if err := os.MkdirAll(filepath.Dir(b.out), 0o755); err != nil {
 		return err
 	}
-	if err := b.report.WriteFile(b.out); err != nil {
+	if whole {
+		return b.report.WriteFile(b.out)
+	}
+	return b.report.UpdateFile(b.out)
+}
+
+// finish prints the figures and stores them for the last time.
+func (b *bench) finish(whole bool) error {
+	if err := b.report.Print(os.Stdout); err != nil {
+		return err
+	}
+	if err := b.store(whole); err != nil {
 		return err
 	}
 	b.say("wrote %s", b.out)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -106,12 +107,15 @@ func (r *Report) Print(w io.Writer) error {
 	return t.Flush()
 }
 
-// MergeFile takes over figures of an earlier run that this one did not measure,
-// so that a part can be measured again by itself. A missing file is no error.
-func (r *Report) MergeFile(path string) error {
+// WriteFile stores the figures as JSON and nothing else.
+func (r *Report) WriteFile(path string) error { return r.write(path, nil) }
+
+// UpdateFile stores the figures and leaves the others of the file as an earlier
+// run found them. A missing file is no error.
+func (r *Report) UpdateFile(path string) error {
 	raw, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
-		return nil
+		return r.write(path, nil)
 	}
 	if err != nil {
 		return err
@@ -120,23 +124,17 @@ func (r *Report) MergeFile(path string) error {
 	if err := json.Unmarshal(raw, &old); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	names := make([]string, 0, len(old))
-	for name := range old {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range r.Missing(names) {
-		e := old[name]
-		r.Set(name, e.Value, e.Unit, e.N)
-	}
-	return nil
+	return r.write(path, old)
 }
 
-// WriteFile writes the report as one JSON object, name → {value, unit, n}.
-func (r *Report) WriteFile(path string) error {
+// write takes over those of old that r lacks.
+func (r *Report) write(path string, old map[string]Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	raw, err := json.MarshalIndent(r.entries, "", "  ")
+	all := make(map[string]Entry, len(old)+len(r.entries))
+	maps.Copy(all, old)
+	maps.Copy(all, r.entries)
+	raw, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return err
 	}
