@@ -89,9 +89,6 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 		if orders[i], err = c.newOrder(s.jobID, s.job, s.program, params.MaxOrderLifeMs); err != nil {
 			return nil, err
 		}
-		if err := s.journalOrder(ctx, orders[i]); err != nil {
-			return nil, err
-		}
 	}
 	money := make(chan balanceReply, 1)
 	go func() { money <- c.balances(ctx) }() // beside the bids, not after them
@@ -126,12 +123,6 @@ func noProviders(listed int) error {
 		return fmt.Errorf("%w: none is registered on this chain", ErrNoProviders)
 	}
 	return fmt.Errorf("%w: %d are registered, none answers at its address; check your network", ErrNoProviders, listed)
-}
-
-func (s *shopping) journalOrder(ctx context.Context, o *order) error {
-	return s.c.journal.AddOrder(ctx, journal.Lease{
-		OrderHash: o.hash(), Job: s.jobID, Created: time.Now(), SignedOrder: o.signed.Bytes(), ReceiptSeed: o.seed,
-	})
 }
 
 // choose deals bids to orders, one slot to one order, so that no two items of one
@@ -448,17 +439,20 @@ func (s *shopping) askReady(ctx context.Context, o *order, b *bid, place int) ([
 // what did.
 func (s *shopping) open(ctx context.Context, choices []*choice) ([]bought, error) {
 	msg := &marketv1.MsgOpenLeases{Payer: s.c.sender.Address()}
-	rows := make([][]journal.Candidate, len(choices))
+	rows := make([]journal.Lease, len(choices))
 	for i, ch := range choices {
+		rows[i] = journal.Lease{
+			OrderHash: ch.order.hash(), Job: s.jobID, Created: time.Now(), SignedOrder: ch.order.signed.Bytes(), ReceiptSeed: ch.order.seed,
+		}
 		item := marketv1.OpenItem{Order: ch.order.signed.Body}
 		for n, b := range ch.bids {
 			item.Candidates = append(item.Candidates, marketv1.Candidate{Bid: b.signed.Bytes(), Ready: ch.ready[n]})
-			rows[i] = append(rows[i], s.candidate(b))
+			rows[i].Candidates = append(rows[i].Candidates, s.candidate(b))
 		}
 		msg.Items = append(msg.Items, item)
-		if err := s.c.journal.SetOpening(ctx, ch.order.hash(), rows[i]); err != nil {
-			return nil, err
-		}
+	}
+	if err := s.c.journal.AddOpening(ctx, rows); err != nil {
+		return nil, err
 	}
 	s.emit(Event{Kind: EventOpening, Count: len(choices)})
 	res, err := s.c.sender.Send(ctx, sdk.Msg(msg))
@@ -472,7 +466,7 @@ func (s *shopping) open(ctx context.Context, choices []*choice) ([]bought, error
 	return s.settleOpen(choices, rows, reply, res.TxHash)
 }
 
-func (s *shopping) settleOpen(choices []*choice, rows [][]journal.Candidate, reply *marketv1.MsgOpenLeasesResponse, tx string) ([]bought, error) {
+func (s *shopping) settleOpen(choices []*choice, rows []journal.Lease, reply *marketv1.MsgOpenLeasesResponse, tx string) ([]bought, error) {
 	ctx, now := s.c.ctx, time.Now() // the lease exists: the caller's impatience must not lose it
 	var out []bought
 	var reasons []string
@@ -488,10 +482,10 @@ func (s *shopping) settleOpen(choices []*choice, rows [][]journal.Candidate, rep
 			s.c.forgetFetch(o.signed.Digest)
 			continue
 		}
-		if int(r.Candidate) >= len(rows[i]) {
-			return out, fmt.Errorf("open leases: the chain opened candidate %d of %d", r.Candidate, len(rows[i]))
+		if int(r.Candidate) >= len(rows[i].Candidates) {
+			return out, fmt.Errorf("open leases: the chain opened candidate %d of %d", r.Candidate, len(rows[i].Candidates))
 		}
-		cand := rows[i][r.Candidate]
+		cand := rows[i].Candidates[r.Candidate]
 		if err := s.c.journal.SetOpen(ctx, o.hash(), cand, tx, now); err != nil {
 			return out, err
 		}

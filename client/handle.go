@@ -188,7 +188,7 @@ func (r *run) resume(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		if row.State == journal.StateOrdered || row.State == journal.StateOpening {
+		if row.State == journal.StateOpening {
 			if row, err = r.c.discover(ctx, row); err != nil {
 				return err
 			}

@@ -39,9 +39,10 @@ func TestLeaseSurvivesReopening(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_123)
 	job, order, lease := fill(1, 16), fill(2, 32), fill(3, 20)
 	must(t, j.AddJob(ctx, Job{ID: job, Created: at, Spec: json.RawMessage(`{"a":1}`), Manifest: []byte("m")}))
-	must(t, j.AddOrder(ctx, Lease{OrderHash: order, Job: job, Created: at, SignedOrder: []byte("so"), ReceiptSeed: fill(9, 32)}))
 	c := Candidate{LeaseID: lease, Provider: "moyai1p", Moniker: "p", Node: fill(4, 32), Addrs: []string{"/ip4/1.2.3.4/tcp/1"}, Rate: "55", GraceMS: 7}
-	must(t, j.SetOpening(ctx, order, []Candidate{c}))
+	must(t, j.AddOpening(ctx, []Lease{{
+		OrderHash: order, Job: job, Created: at, SignedOrder: []byte("so"), ReceiptSeed: fill(9, 32), Candidates: []Candidate{c},
+	}}))
 	must(t, j.SetOpen(ctx, order, c, "TX", at))
 	must(t, j.SetStarted(ctx, order, []byte("r0"), at))
 	must(t, j.SetReceipt(ctx, order, []byte("r1")))
@@ -75,7 +76,7 @@ func TestFind(t *testing.T) {
 	}
 	add := func(n byte, job, lease []byte) {
 		order := fill(n, 32)
-		must(t, j.AddOrder(ctx, Lease{OrderHash: order, Job: job, Created: time.Now(), SignedOrder: []byte{1}, ReceiptSeed: []byte{1}}))
+		must(t, j.AddOpening(ctx, []Lease{{OrderHash: order, Job: job, Created: time.Now(), SignedOrder: []byte{1}, ReceiptSeed: []byte{1}}}))
 		must(t, j.SetOpen(ctx, order, Candidate{LeaseID: lease}, "", time.Now()))
 	}
 	l1 := append([]byte{0xc1, 0x11}, fill(0, 18)...)

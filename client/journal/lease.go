@@ -12,20 +12,17 @@ import (
 // State is how far an order has come.
 type State int
 
-// The states of an order's row.
+// The states of an order's row. An order that nobody bid on has none.
 const (
-	StateOrdered State = iota // the order is signed and may be out
-	StateOpening              // candidates are on their way to the chain: a lease may exist
-	StateOpen                 // the lease exists
-	StateClosed               // the lease is settled, as far as we are concerned
-	StateRefused              // no lease came of it
+	StateOpening State = iota + 1 // candidates are on their way to the chain: a lease may exist
+	StateOpen                     // the lease exists
+	StateClosed                   // the lease is settled, as far as we are concerned
+	StateRefused                  // no lease came of it
 )
 
 // String is the state for people.
 func (s State) String() string {
 	switch s {
-	case StateOrdered:
-		return "ordered"
 	case StateOpening:
 		return "opening"
 	case StateOpen:
@@ -69,19 +66,24 @@ type Lease struct {
 	Text        string
 }
 
-// AddOrder writes a signed order with its receipt key, before it is announced.
-func (j *Journal) AddOrder(ctx context.Context, l Lease) error {
-	return j.exec(ctx, "order", `INSERT INTO leases (order_hash, job, state, created, signed_order, receipt_seed) VALUES (?,?,?,?,?,?)`,
-		l.OrderHash, l.Job, StateOrdered, unixMS(l.Created), l.SignedOrder, l.ReceiptSeed)
-}
-
-// SetOpening writes what is about to be sent to the chain.
-func (j *Journal) SetOpening(ctx context.Context, orderHash []byte, candidates []Candidate) error {
-	raw, err := json.Marshal(candidates)
-	if err != nil {
-		return fmt.Errorf("journal candidates: %w", err)
-	}
-	return j.exec(ctx, "opening", `UPDATE leases SET state = ?, candidates = ? WHERE order_hash = ?`, StateOpening, raw, orderHash)
+// AddOpening writes what one transaction is about to send to the chain: orders
+// with their receipt keys and candidates. Until then no lease can come of them,
+// because only their payer's transaction opens one.
+func (j *Journal) AddOpening(ctx context.Context, orders []Lease) error {
+	return j.tx(ctx, func(tx *sql.Tx) error {
+		for _, l := range orders {
+			raw, err := json.Marshal(l.Candidates)
+			if err != nil {
+				return fmt.Errorf("journal candidates: %w", err)
+			}
+			_, err = tx.ExecContext(ctx, `INSERT INTO leases (order_hash, job, state, created, signed_order, receipt_seed, candidates)
+				VALUES (?,?,?,?,?,?,?)`, l.OrderHash, l.Job, StateOpening, unixMS(l.Created), l.SignedOrder, l.ReceiptSeed, raw)
+			if err != nil {
+				return fmt.Errorf("journal opening: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // SetOpen writes which candidate became a lease.
