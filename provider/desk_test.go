@@ -369,6 +369,32 @@ func TestResultsAreDeletedWhenTheirTimeIsOver(t *testing.T) {
 	}
 }
 
+// TestStopWhileStarting: a stop that comes between the decision to start a task
+// and its start must end that task, not leave it running for nobody.
+func TestStopWhileStarting(t *testing.T) {
+	began, stopped := make(chan struct{}), make(chan struct{})
+	h, ctx := start(t, harnessOptions{taskLife: time.Hour, keep: time.Hour, starting: func() {
+		close(began)
+		<-stopped
+	}})
+	ten, order, id := h.mustRent(t, ctx, 1, false)
+	h.mustAttach(t, ctx, ten, order, id)
+	<-began
+	a := h.desk.find(id)
+	a.post(leasing.StopAsked{Reason: lease.ReasonTenantStopped, Now: unixMS(time.Now())})
+	must(t, eventually(ctx, "stopping", func() bool { return a.snapshot().Work == leasing.WorkStopping }))
+	close(stopped)
+	must(t, eventually(ctx, "close", closedLease(h, ten.id)))
+	must(t, eventually(ctx, "the task's end", func() bool {
+		a.job.mu.Lock()
+		defer a.job.mu.Unlock()
+		return len(a.job.tasks) == 0
+	}))
+	if got := a.snapshot().Reason; got != lease.ReasonTenantStopped {
+		t.Errorf("ended as %s", got)
+	}
+}
+
 func TestDiskGuard(t *testing.T) {
 	h, ctx := start(t, harnessOptions{taskLife: time.Hour, keep: time.Hour})
 	ten, order, id := h.mustRent(t, ctx, 1, false)

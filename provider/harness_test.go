@@ -39,6 +39,7 @@ type harnessOptions struct {
 	wares    wares
 	keep     time.Duration
 	ackWait  time.Duration
+	starting func() // called by the runtime before a task starts
 }
 
 func newHarness(dir string, o harnessOptions) (*harness, error) {
@@ -69,7 +70,7 @@ func newHarnessOver(w *world, dir string, o harnessOptions) (*harness, error) {
 	}
 	h.desk = &desk{
 		chainID: testChain, node: signer.PublicKey(), signer: signer, home: dir, wares: o.wares,
-		runtimes: map[string]compute.Runtime{"fake": worldRuntime{w, o.taskLife}}, log: log,
+		runtimes: map[string]compute.Runtime{"fake": worldRuntime{w, o.taskLife, o.starting}}, log: log,
 		alert:        func(id, _, text string) { h.alerts.Store(id, text) },
 		receiptEvery: 15 * time.Millisecond, prefetchBytes: 1 << 20, prefetches: make(chan struct{}, maxPrefetches),
 		diskFull: func() bool { return false },

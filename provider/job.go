@@ -28,14 +28,14 @@ type job struct {
 	prepared compute.Prepared
 
 	mu    sync.Mutex
-	tasks map[uint64]compute.Task
+	tasks map[uint64]*attempt // begun or found again by this process, and not ended
 	kept  bool
 
 	stdin *stdin // of task 0; nil for an array
 }
 
 func newJob(a *agreement) *job {
-	j := &job{a: a, dir: a.d.leaseDir(a.row.ID), tasks: map[uint64]compute.Task{}}
+	j := &job{a: a, dir: a.d.leaseDir(a.row.ID), tasks: map[uint64]*attempt{}}
 	if !a.man.Array {
 		j.stdin = newStdin(j.dir)
 	}
@@ -176,192 +176,6 @@ func (j *job) spec() compute.Spec {
 			Timeout: time.Duration(timeout) * time.Millisecond,
 		},
 	}
-}
-
-func (j *job) run(index uint64) compute.Run {
-	run := compute.Run{ID: fmt.Sprintf("%x-%d", j.a.row.ID[:6], index), Dir: j.taskDir(index)}
-	if j.a.man.Array {
-		run.Env = []string{"MOYAI_INDEX=" + strconv.FormatUint(index, 10)}
-	} else {
-		run.Stdin = j.stdin.path()
-	}
-	return run
-}
-
-// start begins a task, once: the runtime keeps, beside the task's files, what
-// tells a second start from the first.
-func (j *job) start(ctx context.Context, index uint64) {
-	j.a.d.wg.Go(func() {
-		task, err := j.begin(ctx, index)
-		if err != nil {
-			j.finish(index, failure(err))
-			return
-		}
-		j.watch(ctx, index, task)
-	})
-}
-
-func (j *job) begin(ctx context.Context, index uint64) (compute.Task, error) {
-	if err := j.ensure(ctx); err != nil { // prepared already, except after a restart
-		return nil, err
-	}
-	run := j.run(index)
-	if j.stdin != nil {
-		if err := j.stdin.open(); err != nil {
-			return nil, err
-		}
-	}
-	runtime := j.a.d.runtimes[j.a.man.Runtime]
-	task, err := runtime.Start(ctx, j.prepared, run)
-	if errors.Is(err, compute.ErrExists) {
-		return runtime.Recover(ctx, run)
-	}
-	if err == nil && j.stdin != nil {
-		j.a.d.wg.Go(func() { j.stdin.feed(ctx) })
-	}
-	return task, err
-}
-
-// recover asks the runtime what became of a task.
-func (j *job) recover(ctx context.Context, index uint64) {
-	j.a.d.wg.Go(func() {
-		runtime := j.a.d.runtimes[j.a.man.Runtime]
-		if runtime == nil {
-			j.a.post(leasing.Recovered{Index: index})
-			j.finish(index, failure(fmt.Errorf("%w: runtime %q is gone", compute.ErrUnavailable, j.a.man.Runtime)))
-			return
-		}
-		task, err := runtime.Recover(ctx, j.run(index))
-		if err == nil {
-			j.stdin.close() // its end of file came with the old process
-		}
-		if errors.Is(err, compute.ErrNotFound) {
-			j.a.post(leasing.NeverStarted{Index: index, Now: unixMS(time.Now())})
-			return
-		}
-		j.a.post(leasing.Recovered{Index: index})
-		if err != nil {
-			j.finish(index, failure(err))
-			return
-		}
-		j.watch(ctx, index, task)
-	})
-}
-
-// watch waits for a task's end. When the daemon ends first the task is left alone.
-func (j *job) watch(ctx context.Context, index uint64, task compute.Task) {
-	j.mu.Lock()
-	j.tasks[index] = task
-	j.mu.Unlock()
-	result, err := task.Wait(ctx)
-	if err != nil {
-		return // only ctx's
-	}
-	elapsed := j.a.meter.elapsed() // what follows is this machine's own time
-	j.mu.Lock()
-	delete(j.tasks, index)
-	j.mu.Unlock()
-	j.stdin.close()
-	outcome := leasing.Outcome{
-		ExitCode: int32(result.ExitCode), Reason: result.Reason.String(), Text: result.Message, Lease: leaseReason(result),
-	}
-	j.results(ctx, index, &outcome)
-	j.a.post(leasing.TaskFinished{Index: index, Outcome: outcome, Elapsed: elapsed, Now: unixMS(time.Now())})
-}
-
-// results makes what the task wrote available to the tenant.
-func (j *job) results(ctx context.Context, index uint64, outcome *leasing.Outcome) {
-	out := j.run(index).Out()
-	if outcome.Reason == compute.ReasonDisk.String() {
-		// What is cut off is of no use to anybody, and it is what fills the disk.
-		if err := os.RemoveAll(out); err != nil {
-			j.a.log.Warn("a result that fills the disk cannot be removed", "task", index, "err", err)
-		}
-		return
-	}
-	entries, err := os.ReadDir(out)
-	if err != nil || len(entries) == 0 {
-		return
-	}
-	root, bytes, err := j.a.d.wares.Offer(ctx, j.a.row.OrderHash, out)
-	if err != nil {
-		if ctx.Err() == nil && outcome.Lease == lease.ReasonCompleted {
-			outcome.ExitCode, outcome.Reason, outcome.Lease = -1, "bad-output", lease.ReasonFailed
-		}
-		outcome.Text = joinText(outcome.Text, "the results cannot be sent: "+err.Error())
-		return
-	}
-	outcome.Output, outcome.OutputBytes = root, bytes
-}
-
-func joinText(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
-}
-
-// finish ends a task that this machine failed to run. The time it took to find out
-// is not the tenant's: the counter stays at what was proposed before.
-func (j *job) finish(index uint64, outcome leasing.Outcome) {
-	j.a.post(leasing.TaskFinished{Index: index, Outcome: outcome, Now: unixMS(time.Now())})
-}
-
-func failure(err error) leasing.Outcome {
-	reason, text, _ := prepareFailure(err)
-	if reason == lease.ReasonTenantVanished {
-		reason = lease.ReasonProviderLost
-	}
-	return leasing.Outcome{ExitCode: -1, Reason: "not-started", Text: text, Lease: reason}
-}
-
-// leaseReason is what a task's end means for a lease that ends with it.
-func leaseReason(r compute.Result) lease.Reason {
-	switch r.Reason {
-	case compute.ReasonExited:
-		if r.ExitCode == 0 {
-			return lease.ReasonCompleted
-		}
-		return lease.ReasonFailed
-	case compute.ReasonMemory:
-		return lease.ReasonOutOfMemory
-	case compute.ReasonOutputLimit, compute.ReasonLogLimit:
-		return lease.ReasonOutputLimit
-	case compute.ReasonDeadline:
-		return lease.ReasonDeadlineExceeded
-	case compute.ReasonStopped:
-		return lease.ReasonTenantStopped
-	case compute.ReasonCrashed, compute.ReasonLost:
-		return lease.ReasonProviderLost
-	case compute.ReasonDisk:
-		return lease.ReasonProviderStopped
-	}
-	return lease.ReasonFailed
-}
-
-// stopGrace is what a program that can be asked to end gets.
-const stopGrace = 2 * time.Second
-
-func (j *job) stop(ctx context.Context, index uint64) {
-	j.mu.Lock()
-	task := j.tasks[index]
-	j.mu.Unlock()
-	j.a.d.wg.Go(func() {
-		if task == nil {
-			// It is being started right now, or a restart lost the handle.
-			var err error
-			if task, err = j.a.d.runtimes[j.a.man.Runtime].Recover(ctx, j.run(index)); err != nil {
-				if ctx.Err() == nil {
-					j.finish(index, leasing.Outcome{ExitCode: -1, Reason: compute.ReasonStopped.String(), Lease: lease.ReasonTenantStopped})
-				}
-				return
-			}
-		}
-		if err := task.Stop(ctx, stopGrace); err != nil && ctx.Err() == nil {
-			j.a.log.Error("task cannot be stopped", "task", index, "err", err)
-			j.a.d.alert("unstoppable", "error", fmt.Sprintf("a task of lease %x cannot be stopped: %v", j.a.row.ID, err))
-		}
-	})
 }
 
 // keep serves results again after a restart; before one they are served already.

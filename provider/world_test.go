@@ -511,6 +511,8 @@ func (worldWares) Withdraw([32]byte) {}
 type worldRuntime struct {
 	w    *world
 	life time.Duration
+	// starting, if set, is called before a task starts.
+	starting func()
 }
 
 func (worldRuntime) Name() string { return "fake" }
@@ -528,6 +530,9 @@ func (p worldPrepared) Spec() compute.Spec { return p.spec }
 func (worldPrepared) Close() error         { return nil }
 
 func (r worldRuntime) Start(_ context.Context, _ compute.Prepared, run compute.Run) (compute.Task, error) {
+	if r.starting != nil {
+		r.starting()
+	}
 	if err := os.MkdirAll(run.Out(), 0o700); err != nil {
 		return nil, err
 	}

@@ -67,6 +67,9 @@ func (s settings) comet() *cmtcfg.Config {
 	// Several nodes share a machine, and leave and return together.
 	cfg.P2P.AddrBookStrict = false
 	cfg.P2P.AllowDuplicateIP = true
+	// They know each other by name, so there is nothing to gossip; the address book
+	// is also still being written after the node has stopped.
+	cfg.P2P.PexReactor = false
 	cfg.P2P.FlushThrottleTimeout = 5 * time.Millisecond
 	// A batch of leases is large for a transaction.
 	cfg.Mempool.MaxTxBytes = 2 << 20
