@@ -86,7 +86,7 @@ func (b *bench) compute(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 		worst = max(worst, b.compare(k.name, ours, bare))
-		worstWhole = max(worstWhole, spans(ours, stretch.whole).Median()/spans(bare, stretch.whole).Median())
+		worstWhole = max(worstWhole, ratios(spans(ours, stretch.whole), spans(bare, stretch.whole)).Median())
 	}
 	b.report.Set("wasm_ratio", worst, "ours/bare", kernelRounds)
 	b.report.Set("wasm_ratio_from_order", worstWhole, "ours/bare", kernelRounds)
@@ -133,15 +133,24 @@ func (b *bench) alternate(ctx context.Context, m *market, name, size string) (ou
 	return ours, bare, nil
 }
 
-// compare reports one kernel and returns the ratio of its medians.
+// compare reports one kernel and returns its ratio: the median over the rounds,
+// each against the bare run beside it, because a shared machine changes its
+// pace between rounds more than within one.
 func (b *bench) compare(name string, ours, bare []stretch) float64 {
 	o, r := spans(ours, stretch.run), spans(bare, stretch.run)
-	ratio := o.Median() / r.Median()
+	ratio := ratios(o, r).Median()
 	b.report.Set("wasm_"+name+"_ratio", ratio, "ours/bare", len(o))
 	b.report.Set("wasm_"+name+"_lease_s", o.Median(), "s", len(o))
 	b.report.Set("wasm_"+name+"_bare_s", r.Median(), "s", len(r))
 	b.say("%-8s %.3f × bare: %.2f s through a lease, %.2f s bare", name, ratio, o.Median(), r.Median())
 	return ratio
+}
+
+func ratios(ours, bare measure.Samples) (s measure.Samples) {
+	for i := range ours {
+		s = append(s, ours[i]/bare[i])
+	}
+	return s
 }
 
 // spans are seconds.

@@ -114,6 +114,10 @@ type Spec struct {
 	// Program is the host path of the module (wasm) or image layout
 	// (containers). Absolute.
 	Program string
+	// ProgramKey tells programs apart: equal keys promise equal bytes. A caller
+	// that has verified a content hash gives it, and spares the runtime computing
+	// one. Empty: the runtime does. At most MaxKey bytes.
+	ProgramKey []byte
 	// Args are the program's arguments after its own name.
 	Args []string
 	// Env are KEY=VALUE pairs, the program's whole environment. Nothing is

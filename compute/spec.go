@@ -30,6 +30,7 @@ const (
 	MaxInputs   = 256     // inputs
 	MaxName     = 128     // bytes of an Input.Name
 	MaxID       = 128     // bytes of a Run.ID
+	MaxKey      = 64      // bytes of a Spec.ProgramKey
 )
 
 // Limits bound one task. Zero means the default, which EnsureDefaults fills in;
@@ -78,6 +79,9 @@ func (s *Spec) Validate() error {
 	}
 	if err := absolute("program", s.Program); err != nil {
 		return err
+	}
+	if len(s.ProgramKey) > MaxKey {
+		return invalid("program key has %d bytes, at most %d are allowed", len(s.ProgramKey), MaxKey)
 	}
 	if len(s.Args) > MaxArgs {
 		return invalid("%d arguments, at most %d are allowed", len(s.Args), MaxArgs)

@@ -170,7 +170,7 @@ func (j *job) spec() compute.Spec {
 		timeout = j.a.order.Terms.TimeoutMS
 	}
 	return compute.Spec{
-		Dir: j.dir, Program: j.program(), Args: m.Args, Env: m.Environ(), Array: m.Array,
+		Dir: j.dir, Program: j.program(), ProgramKey: m.Module, Args: m.Args, Env: m.Environ(), Array: m.Array,
 		Limits: compute.Limits{
 			MemoryBytes: m.MemoryBytes, OutputBytes: m.OutputBytesMax, LogBytes: m.LogBytesMax,
 			Timeout: time.Duration(timeout) * time.Millisecond,

@@ -15,7 +15,7 @@ import (
 )
 
 // cache is the shared store of compiled code: one directory per module, named
-// by the hash of the module's bytes.
+// by what identifies the module's bytes.
 //
 // An entry appears whole, by rename, or not at all, so that runtimes of several
 // processes share a cache without locks: the first writer wins, and the others'

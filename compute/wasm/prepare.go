@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 type prepared struct {
 	r       *Runtime
 	spec    compute.Spec
-	module  string // hash of its bytes
+	module  string // its entry in the cache
 	walls   []string
 	missing []string
 
@@ -44,7 +45,7 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if err := r.checkFiles(spec); err != nil {
 		return nil, err
 	}
-	module, err := hashFile(spec.Program)
+	module, err := entryName(spec)
 	if err != nil {
 		return nil, unavailable("read the module", err)
 	}
@@ -55,6 +56,15 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	}
 	p.warm, p.walls, p.missing = w, w.walls, w.missing
 	return p, nil
+}
+
+// entryName names a module in the cache by the caller's key or by the hash of
+// its bytes. The two never meet, whatever a caller's keys look like.
+func entryName(spec compute.Spec) (string, error) {
+	if len(spec.ProgramKey) > 0 {
+		return "key-" + hex.EncodeToString(spec.ProgramKey), nil
+	}
+	return hashFile(spec.Program)
 }
 
 func (r *Runtime) checkFiles(spec compute.Spec) error {

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -83,7 +85,6 @@ func runModule(t *testing.T, r compute.Runtime, content []byte, limits compute.L
 func TestTraps(t *testing.T) {
 	r := newRuntime(t)
 	defer r.Close()
-	second := compute.Limits{MemoryBytes: 1 << 20, Timeout: time.Second}
 	for _, tc := range []struct {
 		name   string
 		body   []byte
@@ -100,7 +101,11 @@ func TestTraps(t *testing.T) {
 		{"memory.grow refused and borne", []byte{0x41, 0xff, 0xff, 3, 0x40, 0, 0x1a}, compute.ReasonExited, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := runModule(t, r, program(tc.body...), second)
+			limits := compute.Limits{MemoryBytes: 1 << 20, Timeout: 30 * time.Second}
+			if tc.reason == compute.ReasonDeadline {
+				limits.Timeout = time.Second
+			}
+			got := runModule(t, r, program(tc.body...), limits)
 			if got.Reason != tc.reason || !strings.Contains(got.Message, tc.text) {
 				t.Errorf("got %v %q, want %v with %q", got.Reason, got.Message, tc.reason, tc.text)
 			}
@@ -157,7 +162,43 @@ func TestOneCompileForMany(t *testing.T) {
 	}
 }
 
-// TestDamagedCache flips bytes in compiled code: it must be made anew, not run.
+// TestProgramKey: a program is found again by its caller's key, and a key is
+// never taken for a hash.
+func TestProgramKey(t *testing.T) {
+	cacheDir, dir := t.TempDir(), t.TempDir()
+	r, err := New(Config{Worker: runtimetest.BuildWorker(t), CacheDir: cacheDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	path := filepath.Join(dir, "m.wasm")
+	if err := os.WriteFile(path, program(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := hashFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := hex.DecodeString(hash)
+	for i, key := range [][]byte{raw, raw, []byte("another"), nil} {
+		p, err := r.Prepare(context.Background(), compute.Spec{Dir: filepath.Join(dir, fmt.Sprint(i)), Program: path, ProgramKey: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+	}
+	entries, err := os.ReadDir(filepath.Join(cacheDir, job.CacheVersion))
+	if err != nil || len(entries) != 3 {
+		t.Errorf("the cache holds %v (%v), want three entries", entries, err)
+	}
+	_, err = r.Prepare(context.Background(), compute.Spec{Dir: dir, Program: path, ProgramKey: make([]byte, compute.MaxKey+1)})
+	if !errors.Is(err, compute.ErrInvalidSpec) {
+		t.Errorf("a long key: %v", err)
+	}
+}
+
+// TestDamagedCache flips bytes of each cached file in turn: it must be made anew,
+// not run.
 func TestDamagedCache(t *testing.T) {
 	cacheDir := t.TempDir()
 	r, err := New(Config{Worker: runtimetest.BuildWorker(t), CacheDir: cacheDir})
@@ -168,27 +209,43 @@ func TestDamagedCache(t *testing.T) {
 	if got := runModule(t, r, program(), compute.Limits{}); !got.OK() {
 		t.Fatalf("result %+v", got)
 	}
-	damaged := 0
-	err = filepath.WalkDir(cacheDir, func(path string, d os.DirEntry, err error) error {
+	files := cached(t, cacheDir)
+	if len(files) != 2 {
+		t.Fatalf("the cache holds %v, want the code and the hollow module", files)
+	}
+	for _, path := range files {
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		damaged := slices.Clone(before)
+		for i := len(damaged) / 2; i < len(damaged); i++ {
+			damaged[i] ^= 0x55
+		}
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := runModule(t, r, program(), compute.Limits{}); !got.OK() {
+			t.Errorf("%s damaged: result %+v", filepath.Base(path), got)
+		}
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s was not made anew (%v)", filepath.Base(path), err)
+		}
+	}
+}
+
+func cached(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			for i := len(b) / 2; i < len(b); i++ {
-				b[i] ^= 0x55
-			}
-			damaged++
-			return os.WriteFile(path, b, 0o600)
+			files = append(files, path)
 		}
 		return err
 	})
-	if err != nil || damaged == 0 {
-		t.Fatal("nothing to damage", err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := runModule(t, r, program(), compute.Limits{}); !got.OK() {
-		t.Errorf("result %+v", got)
-	}
+	return files
 }
 
 // TestCacheLimit fills a small cache: old entries go, the newest stays.

@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
@@ -34,46 +36,144 @@ type loaded struct {
 	memory  *linearMemory
 }
 
-// loadModule decodes, validates and compiles, or takes compiled code from the
-// cache. No instruction of the module runs.
-func loadModule(load job.Load) (*loaded, job.Code, error) {
-	binary, err := readModule(load.Module)
-	if err != nil {
-		return nil, job.CodeFailed, err
-	}
-	info, err := inspect(binary)
-	if err != nil {
-		return nil, job.CodeBadProgram, err
-	}
-	ctx := experimental.WithCompilationWorkers(context.Background(), max(1, load.CPUs))
+// engine is wazero over one module's cache.
+type engine struct {
+	runtime wazero.Runtime
+	wasi    wazero.CompiledModule
+}
+
+func newEngine(ctx context.Context, load job.Load) (*engine, job.Code, error) {
 	config, err := runtimeConfig(load)
 	if err != nil {
 		return nil, job.CodeCache, err
 	}
-	r := wazero.NewRuntimeWithConfig(ctx, config)
-	wasi, err := wasi_snapshot_preview1.NewBuilder(r).Compile(ctx)
-	if err != nil {
+	e := &engine{runtime: wazero.NewRuntimeWithConfig(ctx, config)}
+	if e.wasi, err = wasi_snapshot_preview1.NewBuilder(e.runtime).Compile(ctx); err != nil {
 		return nil, job.CodeFailed, fmt.Errorf("compile wasi: %w", err)
 	}
-	offered := wasi.ExportedFunctions()
-	has := func(name string) bool { return offered[name] != nil }
-	if err := info.check(has, load.Memory); err != nil {
-		return nil, job.CodeBadProgram, err
-	}
-	module, err := r.CompileModule(ctx, binary)
+	return e, job.CodeOK, nil
+}
+
+// check finds what makes a module no program for this engine, before time is
+// spent on compiling it.
+func (e *engine) check(info moduleInfo, memory uint64) error {
+	offered := e.wasi.ExportedFunctions()
+	return info.check(func(name string) bool { return offered[name] != nil }, memory)
+}
+
+// compileModule decodes, validates and compiles the tenant's module and fills
+// its cache. No instruction of the module runs.
+func compileModule(load job.Load) (job.Code, error) {
+	binary, err := readModule(load.Module)
 	if err != nil {
-		return nil, compileCode(err), fmt.Errorf("the module does not compile: %w", err)
+		return job.CodeFailed, err
 	}
-	if err := checkSignatures(module, offered); err != nil {
-		return nil, job.CodeBadProgram, err
+	info, err := inspect(binary)
+	if err != nil {
+		return job.CodeBadProgram, err
 	}
-	if load.Compile {
-		return nil, job.CodeOK, nil
+	ctx := experimental.WithCompilationWorkers(context.Background(), max(1, load.CPUs))
+	e, code, err := newEngine(ctx, load)
+	if err != nil {
+		return code, err
 	}
-	if _, err := r.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
+	if err := e.check(info, load.Memory); err != nil {
+		return job.CodeBadProgram, err
+	}
+	module, err := e.runtime.CompileModule(ctx, binary)
+	if err != nil {
+		return compileCode(err), fmt.Errorf("the module does not compile: %w", err)
+	}
+	if err := checkSignatures(module, e.wasi.ExportedFunctions()); err != nil {
+		return job.CodeBadProgram, err
+	}
+	if err := e.keepHollow(ctx, load.Cache, binary); err != nil {
+		return job.CodeFailed, fmt.Errorf("cache the compiled module: %w", err)
+	}
+	return job.CodeOK, nil
+}
+
+// hollowFile holds the hollow module in a module's cache.
+const hollowFile = "hollow.wasm"
+
+// keepHollow stores the hollow twin of a module that was just compiled, and
+// moves the code to the key under which wazero will look for the twin's.
+func (e *engine) keepHollow(ctx context.Context, cache string, module []byte) error {
+	twin, err := hollow(module)
+	if err != nil {
+		return err
+	}
+	code, err := onlyFile(cache)
+	if err != nil {
+		return err
+	}
+	aside := filepath.Join(cache, "code")
+	if err := os.Rename(code, aside); err != nil {
+		return err
+	}
+	// wazero itself names the file: it compiles the twin, which is quick, and what
+	// that gave is replaced.
+	if !bytes.Equal(twin, module) {
+		if _, err := e.runtime.CompileModule(ctx, twin); err != nil {
+			return err
+		}
+		if code, err = onlyFile(cache); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(aside, code); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(cache, hollowFile), twin, 0o600)
+}
+
+// onlyFile is the one file in wazero's own directory below cache.
+func onlyFile(cache string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(cache, "*", "*"))
+	if err != nil {
+		return "", err
+	}
+	if len(files) != 1 {
+		return "", fmt.Errorf("%w: %d files of compiled code", errCode, len(files))
+	}
+	return files[0], nil
+}
+
+// errCode: the cache does not hold what it should.
+var errCode = errors.New("unexpected compiled code")
+
+// loadModule takes compiled code from the cache. Whatever is wrong with it there
+// is not the tenant's fault: it compiled once.
+func loadModule(load job.Load) (*loaded, job.Code, error) {
+	binary, err := readModule(filepath.Join(load.Cache, hollowFile))
+	if err != nil {
+		return nil, job.CodeCache, err
+	}
+	info, err := inspect(binary)
+	if err != nil {
+		return nil, job.CodeCache, err
+	}
+	ctx := context.Background()
+	e, code, err := newEngine(ctx, load)
+	if err != nil {
+		return nil, code, err
+	}
+	if err := e.check(info, load.Memory); err != nil {
+		return nil, job.CodeBadProgram, err // of this lease: its memory limit may be lower
+	}
+	module, err := e.runtime.CompileModule(ctx, binary)
+	if err != nil {
+		return nil, job.CodeCache, err
+	}
+	// A twin that is damaged, or code for another processor, is not found but
+	// compiled: into traps.
+	if _, err := onlyFile(load.Cache); err != nil {
+		return nil, job.CodeCache, err
+	}
+	if _, err := e.runtime.InstantiateModule(ctx, e.wasi, wazero.NewModuleConfig()); err != nil {
 		return nil, job.CodeFailed, fmt.Errorf("instantiate wasi: %w", err)
 	}
-	return &loaded{runtime: r, module: module, memory: &linearMemory{limit: load.Memory}}, job.CodeOK, nil
+	return &loaded{runtime: e.runtime, module: module, memory: &linearMemory{limit: load.Memory}}, job.CodeOK, nil
 }
 
 func readModule(path string) ([]byte, error) {

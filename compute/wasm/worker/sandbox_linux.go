@@ -63,11 +63,10 @@ const (
 )
 
 func loadRules(load job.Load, abi int) []landlock.Rule {
-	rules := []landlock.Rule{landlock.PathAccess(readFile, load.Module)}
 	if load.Compile {
-		return append(rules, tree(abi, load.Cache))
+		return []landlock.Rule{landlock.PathAccess(readFile, load.Module), tree(abi, load.Cache)}
 	}
-	rules = append(rules, landlock.PathAccess(readDir, load.Cache), tree(abi, load.Dir))
+	rules := []landlock.Rule{landlock.PathAccess(readDir, load.Cache), tree(abi, load.Dir)}
 	return append(rules, inputRules(load.Inputs)...)
 }
 

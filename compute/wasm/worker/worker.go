@@ -36,7 +36,13 @@ func Main() int {
 	if err != nil {
 		return refuse(job.CodeFailed, err)
 	}
-	l, code, err := loadModule(load)
+	var l *loaded
+	var code job.Code
+	if load.Compile {
+		code, err = compileModule(load)
+	} else {
+		l, code, err = loadModule(load)
+	}
 	if err != nil {
 		return refuse(code, err)
 	}

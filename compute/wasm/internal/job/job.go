@@ -27,11 +27,11 @@ const MaxLine = 4 << 20
 
 // CacheVersion names a layout and an engine. Compiled code of another version
 // is never looked at.
-const CacheVersion = "1-wazero-1.12.0"
+const CacheVersion = "2-wazero-1.12.0"
 
 // Load makes a worker ready for one module.
 type Load struct {
-	Module string // host path
+	Module string // host path; read only to compile
 	Cache  string // directory of this module's compiled code
 	// Compile lets the worker write Cache and makes it end after its Reply.
 	Compile bool
