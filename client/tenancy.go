@@ -72,6 +72,7 @@ type tenancy struct {
 	triedAt   time.Time
 	checkedAt time.Time
 	collectBy time.Time // closed, but the provider still owes word of an index
+	ended     bool      // the provider has said End on this stream
 	endText   string
 	closeText string
 }
@@ -200,7 +201,7 @@ func (t *tenancy) say(m p2p.LeaseMessage) {
 
 // connected repeats to the provider what it may not have heard.
 func (t *tenancy) connected(s *p2p.LeaseStream, out chan<- p2p.LeaseMessage) {
-	t.stream, t.out, t.talked = s, out, false
+	t.stream, t.out, t.talked, t.ended = s, out, false, false
 	if t.awayMS > 0 {
 		t.say(&p2p.SignAway{Away: t.row.Away})
 	}
@@ -227,7 +228,7 @@ func (t *tenancy) disconnected(s *p2p.LeaseStream, err error) {
 		return
 	}
 	t.stream, t.out = nil, nil
-	if t.talked && !t.closed && t.final.IsZero() {
+	if t.talked && !t.ended && !t.closed && t.final.IsZero() {
 		t.r.emit(Event{Kind: EventLost, Lease: t.name, Moniker: t.row.Moniker, Text: err.Error()})
 	}
 }
@@ -257,7 +258,7 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 		}
 		t.r.emit(Event{Kind: EventStatus, Lease: t.name, Moniker: t.row.Moniker, Text: statusText(m)})
 	case *p2p.End:
-		t.endText = m.Text
+		t.endText, t.ended = m.Text, true
 		if t.collecting() {
 			t.finish()
 			return

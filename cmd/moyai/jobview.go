@@ -12,6 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/moyai-network/moyai/client"
+	"github.com/moyai-network/moyai/compute"
 )
 
 // jobView shows a job's events: JSON lines for programs, a bar on a terminal,
@@ -27,6 +28,7 @@ type jobView struct {
 	out  io.Writer // where the program's output goes
 	note io.Writer // where we speak
 
+	offers  map[string]bool   // shown already
 	partial map[logKey][]byte // of array jobs: the line being written
 	done    int
 	failed  int
@@ -39,7 +41,7 @@ type logKey struct {
 }
 
 func (a *app) newJobView(array *client.Array, quiet bool) *jobView {
-	v := &jobView{a: a, array: array, quiet: quiet, out: a.out, note: a.err, partial: map[logKey][]byte{}}
+	v := &jobView{a: a, array: array, quiet: quiet, out: a.out, note: a.err, offers: map[string]bool{}, partial: map[logKey][]byte{}}
 	if array == nil || quiet || a.json || !terminal(a.err) {
 		return v
 	}
@@ -95,7 +97,11 @@ func (v *jobView) tell(e client.Event) {
 	}
 	switch e.Kind {
 	case client.EventBid:
-		v.say("%s offers %s", who, e.Price)
+		// An array job asks for several leases at once: once per provider is news.
+		if offer := who + " offers " + e.Price; !v.offers[offer] {
+			v.offers[offer] = true
+			v.say("%s", offer)
+		}
 	case client.EventRefused:
 		v.say("refused by %s", printable(e.Text))
 	case client.EventOpened:
@@ -139,7 +145,10 @@ func taskError(r client.TaskResult, array bool) string {
 		what = fmt.Sprintf("task %d", r.Index)
 	}
 	text := fmt.Sprintf("%s ended with code %d", what, r.ExitCode)
-	if r.Reason != "exited" && r.Reason != "" {
+	if r.Reason == compute.ReasonStopped.String() {
+		return what + " was stopped"
+	}
+	if r.Reason != compute.ReasonExited.String() && r.Reason != "" {
 		text = fmt.Sprintf("%s was ended: %s", what, r.Reason)
 	}
 	if r.Error != "" {
