@@ -28,7 +28,7 @@ help: ## list the targets
 build: ## bin/moyai and bin/moyai-worker
 	@mkdir -p $(BIN)
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/moyai ./cmd/moyai
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
 
 release: ## reproducible, stripped binaries
 	@mkdir -p $(BIN)

@@ -102,7 +102,7 @@ func (s *session) serve(ctx context.Context) {
 		s.a.post(leasing.Attached{Now: unixMS(time.Now())})
 	}
 	if err := s.hear(ctx); ctx.Err() == nil && !errors.Is(err, io.EOF) {
-		s.a.log.Info("stream ended", "err", err)
+		s.a.log.Debug("stream ended", "err", err)
 		cancel()
 	}
 	<-showed // a tenant that only stopped talking still reads

@@ -16,8 +16,9 @@ import (
 
 // unbonding is how both ways of getting a bond back answer.
 type unbonding struct {
-	Operator    string    `json:"operator"`
-	CompletesAt time.Time `json:"completes_at"`
+	Operator string `json:"operator"`
+	// CompletesAt is missing if there is no bond to come back.
+	CompletesAt *time.Time `json:"completes_at,omitempty"`
 }
 
 func (a *app) provideLeaveCommand() *cobra.Command {
@@ -26,7 +27,7 @@ func (a *app) provideLeaveCommand() *cobra.Command {
 		Short: "stop lending for good: revoke the machine's key and get the bond back",
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.unbond(cmd.Context(), "left; the bond comes back", provider.Leave)
+			return a.unbond(cmd.Context(), "left; the bond comes back after %s\n", provider.Leave)
 		},
 	}
 }
@@ -46,7 +47,7 @@ needs no withdrawing: it is in the operator's account once a lease is closed.`,
 					return &usageError{err}
 				}
 			}
-			return a.unbond(cmd.Context(), "on its way back; it is there", func(ctx context.Context, c *chain.Client, s *chain.Sender) (int64, error) {
+			return a.unbond(cmd.Context(), "on its way back; it is there after %s\n", func(ctx context.Context, c *chain.Client, s *chain.Sender) (int64, error) {
 				if len(given) == 0 {
 					var err error
 					if coin, err = unlocked(ctx, c, s.Address()); err != nil {
@@ -83,6 +84,8 @@ func unlocked(ctx context.Context, c *chain.Client, operator string) (amount.Coi
 	return coin, nil
 }
 
+// unbond asks for a bond, or part of it, and says done with the time at which
+// it is there.
 func (a *app) unbond(ctx context.Context, done string, ask func(context.Context, *chain.Client, *chain.Sender) (int64, error)) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -104,9 +107,17 @@ func (a *app) unbond(ctx context.Context, done string, ask func(context.Context,
 	case err != nil:
 		return err
 	}
-	v := unbonding{s.Address(), time.UnixMilli(at).UTC()}
+	v := unbonding{Operator: s.Address()}
+	if at != 0 {
+		t := time.UnixMilli(at).UTC()
+		v.CompletesAt = &t
+	}
 	return a.print(v, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s after %s\n", done, v.CompletesAt.Format(time.RFC3339))
+		if v.CompletesAt == nil {
+			_, err := fmt.Fprintln(w, "left; there was no bond to give back")
+			return err
+		}
+		_, err := fmt.Fprintf(w, done, v.CompletesAt.Format(time.RFC3339))
 		return err
 	})
 }
