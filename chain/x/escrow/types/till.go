@@ -88,11 +88,11 @@ func (t *Till) Spendable(owner sdk.AccAddress, denom string, ask func() (sdk.Coi
 		at = len(root.purses)
 		root.purses = append(root.purses, purse{owner, coin})
 	}
-	left, err := root.purses[at].spendable.SafeSub(sdk.Coin{Denom: denom, Amount: t.Taken(owner).AmountOf(denom)})
-	if err != nil {
+	have, taken := root.purses[at].spendable, t.Taken(owner).AmountOf(denom)
+	if have.Amount.LT(taken) {
 		return sdk.Coin{Denom: denom, Amount: sdkmath.ZeroInt()}, nil
 	}
-	return left, nil
+	return sdk.Coin{Denom: denom, Amount: have.Amount.Sub(taken)}, nil
 }
 
 // Drain returns what was counted and empties the till.
