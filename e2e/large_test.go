@@ -12,10 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/devnet"
@@ -61,15 +60,27 @@ func moyaiRun(t testing.TB, n *devnet.Network, home string, args ...string) (pea
 	cmd.Env = append(os.Environ(), "MOYAI_NODE="+n.RPC, "MOYAI_HOME="+home, "MOYAI_KEYRING_BACKEND="+chain.BackendTest)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	t.Logf("moyai run: %s", out.String())
-	if err != nil {
-		t.Fatalf("moyai run: %v", err)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" {
-		peak = uint64(usage.Maxrss) << 10
+	// Not the rusage of the ended process: that begins with what this process held
+	// when it forked.
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			t.Logf("moyai run: %s", out.String())
+			if err != nil {
+				t.Fatalf("moyai run: %v", err)
+			}
+			return peak
+		case <-time.After(20 * time.Millisecond):
+			if _, most := devnet.ResidentBytes(cmd.Process.Pid); most > peak {
+				peak = most
+			}
+		}
 	}
-	return peak
 }
 
 // writeRandom fills a file and returns its hash.
