@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
@@ -111,7 +110,7 @@ func (d *directory) connect(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	for _, m := range all {
-		if d.host.Network().Connectedness(m.info.ID) == network.Connected {
+		if d.host.Linked(m.info.ID) {
 			continue
 		}
 		wg.Go(func() {
@@ -171,7 +170,7 @@ func (d *directory) ready(ctx context.Context) (connected, listed int) {
 	}
 	for _, m := range d.all() {
 		listed++
-		if d.host.Network().Connectedness(m.info.ID) == network.Connected {
+		if d.host.Linked(m.info.ID) {
 			connected++
 		}
 	}

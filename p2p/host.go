@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,12 @@ type Config struct {
 	// Announce replaces what the host tells others about its own addresses, for a
 	// machine behind a port forward. Empty: what it listens on.
 	Announce []string
+
+	// Relays give a machine behind a home router an address: multiaddrs that end in
+	// /p2p/ and the relay's name. The host keeps a place at each of them.
+	Relays []string
+	// Relay makes this host a relay for others. Nil: it carries nobody.
+	Relay *RelayLimits
 
 	// ConnLow and ConnHigh are the connection manager's marks: above ConnHigh,
 	// idle connections are closed until ConnLow remain. Zero means 128 and 256.
@@ -67,6 +74,9 @@ func (c *Config) EnsureDefaults() {
 	if c.FrameTimeout == 0 {
 		c.FrameTimeout = FrameTimeout
 	}
+	if c.Relay != nil {
+		c.Relay.EnsureDefaults()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -83,6 +93,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("frame timeout %s is negative", c.FrameTimeout)
 	case c.MemoryBytes < 16<<20:
 		return fmt.Errorf("memory limit of %d bytes is too small: at least 16 MiB", c.MemoryBytes)
+	case c.Relay != nil && len(c.Relays) > 0:
+		return errors.New("a relay must be reachable itself: it cannot stand behind other relays")
+	case c.Relay != nil:
+		return c.Relay.Validate()
 	}
 	return nil
 }
@@ -94,6 +108,9 @@ type Host struct {
 
 	log      *slog.Logger
 	guard    *guard
+	carried  *carried
+	reserved *reservations
+	punch    punch
 	streams  *limit.Limiter[streamKey]
 	patience time.Duration // Config.FrameTimeout
 
@@ -126,6 +143,9 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.guard.disconnect = func(p peer.ID) { _ = h.Network().ClosePeer(p) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	for _, relay := range h.reserved.relays {
+		h.wg.Go(func() { h.reserved.keep(h.ctx, h, relay) })
+	}
 	return h, nil
 }
 
@@ -146,6 +166,7 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 	h := &Host{
 		log:      cfg.Logger,
 		guard:    newGuard(time.Now),
+		carried:  &carried{},
 		patience: cfg.FrameTimeout,
 		streams:  limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
 	}
@@ -158,19 +179,40 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		libp2p.DisableMetrics(),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
 	}
+	// Relay explicitly: a host that listens nowhere would not dial through one.
+	opts = append(opts, libp2p.EnableRelay(), libp2p.EnableHolePunching())
+	if cfg.Relay != nil {
+		opts = append(opts, cfg.Relay.service(h.carried)...)
+	}
 	if len(cfg.Listen) == 0 {
 		opts = append(opts, libp2p.NoListenAddrs)
 	} else {
 		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...))
 	}
-	if len(cfg.Announce) > 0 {
-		fixed, err := parseAddrs(cfg.Announce)
-		if err != nil {
-			return nil, nil, fmt.Errorf("announced address: %w", err)
-		}
-		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return fixed }))
+	addrs, err := h.addresses(cfg)
+	if err != nil {
+		return nil, nil, err
 	}
+	opts = append(opts, libp2p.AddrsFactory(addrs))
 	return opts, h, nil
+}
+
+// addresses makes what the host tells others about where it is: what it listens
+// on or what its owner announces, and the relays that pass connections on.
+func (h *Host) addresses(cfg Config) (func([]ma.Multiaddr) []ma.Multiaddr, error) {
+	fixed, err := parseAddrs(cfg.Announce)
+	if err != nil {
+		return nil, fmt.Errorf("announced address: %w", err)
+	}
+	if h.reserved, err = newReservations(cfg.Relays, cfg.Logger); err != nil {
+		return nil, err
+	}
+	return func(own []ma.Multiaddr) []ma.Multiaddr {
+		if len(fixed) > 0 {
+			own = fixed
+		}
+		return append(slices.Clone(own), h.reserved.circuits()...)
+	}, nil
 }
 
 // Streams at once: of a host, and with one peer. A provider answers each order of
@@ -233,10 +275,10 @@ func (h *Host) reach(ctx context.Context, to peer.AddrInfo) error {
 	if to.ID == h.ID() {
 		return errors.New("a host cannot dial itself")
 	}
-	if h.Network().Connectedness(to.ID) == network.Connected {
+	if h.Linked(to.ID) {
 		return nil
 	}
-	if err := h.Connect(network.WithAllowLimitedConn(ctx, "moyai"), to); err != nil {
+	if err := h.Connect(ctx, to); err != nil {
 		return fmt.Errorf("reach %s: %w", to.ID, err)
 	}
 	return nil

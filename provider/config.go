@@ -53,8 +53,8 @@ type Config struct {
 	// is the libp2p identity.
 	NodeKey p2p.Key
 
-	// Listen and Announce are multiaddrs as in p2p.Config.
-	Listen, Announce []string
+	// Listen, Announce and Relays are multiaddrs as in p2p.Config.
+	Listen, Announce, Relays []string
 	// Region is a short name such as "eu", or empty.
 	Region string
 	// Moniker and Contact are shown to people and prove nothing.

@@ -1,11 +1,13 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
@@ -41,6 +43,7 @@ type membership struct {
 	signer   wire.Signer
 	node     []byte
 	addrs    func() []string
+	moved    <-chan struct{} // the addresses have changed
 	stall    *stall
 	alert    func(id, severity, text string)
 	log      *slog.Logger
@@ -57,6 +60,7 @@ func (m *membership) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-m.moved:
 		case <-time.After(wait):
 		}
 		wait = checkEvery
@@ -188,13 +192,19 @@ func (m *membership) announce(ctx context.Context) error {
 
 func (m *membership) addresses() []string {
 	addrs := slices.Clone(m.addrs())
-	slices.Sort(addrs)
+	slices.SortFunc(addrs, func(a, b string) int {
+		// Where there is no room for all, those through relays are the ones that
+		// strangers can reach.
+		return cmp.Or(cmp.Compare(relayed(b), relayed(a)), cmp.Compare(a, b))
+	})
 	addrs = slices.Compact(addrs)
 	if len(addrs) > wire.MaxAddresses {
 		addrs = addrs[:wire.MaxAddresses]
 	}
 	return addrs
 }
+
+func relayed(addr string) int { return strings.Count(addr, "/p2p-circuit") }
 
 func (m *membership) setNode() (*registryv1.MsgSetNode, error) {
 	record, err := wire.Seal(wire.NodeRecord{

@@ -125,7 +125,7 @@ func (p *Provider) openDesk() error {
 }
 
 func (p *Provider) openHost() error {
-	host, err := p2p.New(p2p.Config{Key: p.cfg.NodeKey, Listen: p.cfg.Listen, Announce: p.cfg.Announce, Logger: p.cfg.Logger})
+	host, err := p2p.New(p2p.Config{Key: p.cfg.NodeKey, Listen: p.cfg.Listen, Announce: p.cfg.Announce, Relays: p.cfg.Relays, Logger: p.cfg.Logger})
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (p *Provider) openAccounts() error {
 	}
 	p.member = &membership{
 		chainID: p.desk.chainID, cfg: &p.cfg, registry: p.cfg.Chain, operator: operator, address: key.Address, account: key.Account,
-		signer: p.desk.signer, node: p.desk.node, addrs: p.host.AddrStrings, stall: p.stall, alert: p.desk.alert,
+		signer: p.desk.signer, node: p.desk.node, addrs: p.host.AddrStrings, moved: p.host.RelayNews(), stall: p.stall, alert: p.desk.alert,
 		log: p.cfg.Logger, joined: make(chan struct{}),
 	}
 	return nil

@@ -36,6 +36,7 @@ type provideFlags struct {
 	attributes []string
 	listen     []string
 	announce   []string
+	relays     []string
 	bond       string
 	hot        string
 	worker     string
@@ -82,6 +83,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.attributes, "attribute", nil, "KEY=VALUE that tenants may ask for (repeatable)")
 	fs.StringArrayVar(&f.listen, "listen", nil, "multiaddress to listen on (repeatable; default: every interface, free ports)")
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
+	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable)")
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
 	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
@@ -137,6 +139,9 @@ func (a *app) provideConfig(f provideFlags) (provider.Config, error) {
 	if err != nil {
 		return cfg, usagef("--attribute: write it like gpu.model=rtx4090")
 	}
+	if _, err := p2p.ParseRelays(f.relays); err != nil {
+		return cfg, &usageError{err}
+	}
 	logger, err := a.logger(f.logLevel)
 	if err != nil {
 		return cfg, err
@@ -169,7 +174,7 @@ func (a *app) provideConfig(f provideFlags) (provider.Config, error) {
 	}
 	return provider.Config{
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
-		Listen: f.listen, Announce: f.announce, Region: f.region,
+		Listen: f.listen, Announce: f.announce, Relays: f.relays, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: attributes,
 		Runtimes: []compute.Runtime{rt}, Capacity: f.lent(capacity), Prices: prices, Bond: bond,
 		KeepResults: f.keep, Logger: logger,

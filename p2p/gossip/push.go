@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 
@@ -128,7 +127,7 @@ func (o *Orders) Peers() []peer.ID {
 
 func (o *Orders) listens(p peer.ID) bool {
 	known, err := o.host.Peerstore().SupportsProtocols(p, p2p.OrderProtocol)
-	return err == nil && len(known) > 0 && o.host.Network().Connectedness(p) == network.Connected
+	return err == nil && len(known) > 0 && o.host.Linked(p)
 }
 
 // WaitPeers waits until at least n connected peers listen, or returns ctx's error.
