@@ -1,0 +1,14 @@
+//go:build !cgo || !linux
+
+package machine
+
+import "fmt"
+
+type noLibrary struct{}
+
+func library(string) NVML { return noLibrary{} }
+
+// Read implements NVML.
+func (noLibrary) Read() (Driver, error) {
+	return Driver{}, fmt.Errorf("%w: it needs a build for Linux with cgo (CGO_ENABLED=1)", ErrNoNVML)
+}
