@@ -116,8 +116,8 @@ func below(p, prefix string) (string, bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// up lists a group and those above it that can be seen: each may limit.
-func (g Group) up() []string {
+// Up lists a group and those above it that can be seen: each may limit.
+func (g Group) Up() []string {
 	dirs := []string{g.Dir}
 	for d := g.Dir; d != g.Mount && len(d) > len(g.Mount) && len(dirs) < 64; {
 		d = path.Dir(d)

@@ -77,7 +77,7 @@ func (t tree) cpuQuota(groups Groups) uint64 {
 		return 0
 	}
 	least := uint64(0)
-	for _, dir := range g.up() {
+	for _, dir := range g.Up() {
 		var quota, period string
 		if g.V2 {
 			quota, period, _ = strings.Cut(t.word(dir+"/cpu.max"), " ")

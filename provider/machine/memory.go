@@ -16,7 +16,7 @@ func (t tree) memory(groups Groups) Memory {
 	if g.V2 {
 		limitFile, useFile, cacheField = "memory.max", "memory.current", "inactive_file"
 	}
-	for _, dir := range g.up() {
+	for _, dir := range g.Up() {
 		limit, ok := t.number(dir + "/" + limitFile) // "max" is no number
 		if !ok || limit >= m.Total {
 			continue // version 1 says "no limit" with a huge number
