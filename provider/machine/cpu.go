@@ -44,6 +44,7 @@ func (t tree) cpu(groups Groups) CPU {
 	}
 	has := strings.Fields(field(info, "flags", ":"))
 	has = append(has, strings.Fields(field(info, "Features", ":"))...)
+	c.Features = []string{}
 	for _, f := range telling {
 		if slices.Contains(has, f) {
 			c.Features = append(c.Features, f)

@@ -93,11 +93,11 @@ const nvmlPatience = 5 * time.Second
 func Discover(ctx context.Context, s Sources, home string) Machine {
 	t := tree(s.Root)
 	groups := t.cgroups()
-	m := Machine{OS: goos, Arch: goarch, Disk: t.disk(s, home), Links: t.links()}
+	m := Machine{OS: goos, Arch: goarch, Disk: t.disk(s, home), Links: append([]Link{}, t.links()...)}
 	m.Memory = t.memory(groups)
 	m.CPU = t.cpu(groups)
 	cards := t.cards()
 	m.NVML = ask(ctx, s.NVML, nvmlPatience)
-	m.GPUs = merge(cards, m.NVML)
+	m.GPUs = append([]GPU{}, merge(cards, m.NVML)...) // none is an empty list
 	return m
 }

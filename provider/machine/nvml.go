@@ -130,7 +130,7 @@ func (g *GPU) unheard(a NVMLAnswer) {
 		g.Fix = "see `dmesg | grep -i nvrm`; a card too old for the installed driver needs an older one"
 	case a.Absent:
 		g.Problem = "the kernel's driver is loaded, but there is no asking it: " + a.Error
-		g.Fix = "install libnvidia-ml.so.1 of the same driver version, such as `apt install libnvidia-ml1`"
+		g.Fix = libraryFix
 	default:
 		g.Problem = "asking the driver failed: " + a.Error
 		g.Fix = "see `nvidia-smi`; after an update of the driver, restart the machine"

@@ -11,6 +11,8 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
+const libraryFix = "install libnvidia-ml.so.1 of the same driver version, such as `apt install libnvidia-ml1`"
+
 // nvidia is the real library. The binding keeps function pointers in package
 // variables, so one reader at a time.
 type nvidia struct{ path string }

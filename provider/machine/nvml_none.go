@@ -4,6 +4,8 @@ package machine
 
 import "fmt"
 
+const libraryFix = "build moyai for Linux with CGO_ENABLED=1"
+
 type noLibrary struct{}
 
 func library(string) NVML { return noLibrary{} }
