@@ -208,18 +208,31 @@ func printRuntimes(w io.Writer, p provider.Preview) error {
 		}
 		t.mark(ink, offered, r.Runs, string(r.Tier)+": "+r.Tier.Means(), note)
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, r := range p.Runtimes {
+		if len(r.Walls) > 0 {
+			fmt.Fprintf(w, "%s are held by %s\n", r.Runs, strings.Join(r.Walls, ", "))
+		}
+	}
+	return nil
 }
 
 func printWalls(w io.Writer, p provider.Preview) error {
-	t := newMarkedTable(w, "ENFORCED", "", "KEEPS A PROGRAM FROM")
+	t := newMarkedTable(w, "ENFORCED", "FOR CONTAINERS", "KEEPS A PROGRAM FROM", "")
 	for _, wall := range p.Walls {
 		if wall.Held {
-			t.mark(green, "yes", wall.Name, wall.For)
-			continue
+			t.mark(green, "yes", wall.Name, wall.For, "")
+		} else {
+			t.mark(amber, "no", wall.Name, wall.For, wall.Why)
 		}
-		t.mark(amber, "no", wall.Name, wall.For)
-		t.mark(plain, "", "", wall.Why+"; fix: "+wall.Fix)
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, m := range probe.Mend(p.Walls) {
+		fmt.Fprintf(w, "fix for %s: %s\n", strings.Join(m.Walls, ", "), m.Fix)
+	}
+	return nil
 }

@@ -103,7 +103,7 @@ var ailments = map[string]struct {
 	}, "containers", OK, "not needed yet", ""},
 	"an open wall": {func(_ *testing.T, p *Patient, _ *rolls) {
 		p.Walls[1] = probe.Wall{Name: "landlock", Why: "old kernel", Fix: "boot a newer one"}
-	}, "landlock", Warning, "old kernel", "boot"},
+	}, "not enforced", Warning, "landlock (old kernel)", "boot"},
 	"a card without its driver": {func(_ *testing.T, p *Patient, _ *rolls) {
 		p.Machine.GPUs = []machine.GPU{{Vendor: "NVIDIA", Model: "RTX 4090", Use: machine.UseCompute, Problem: "no driver holds the card", Fix: "apt install nvidia-driver"}}
 	}, "GPU", Warning, "RTX 4090 cannot compute: no driver", "apt install"},

@@ -44,10 +44,8 @@ func (e *examination) walls(context.Context) {
 	if len(held) > 0 {
 		e.add(OK, "enforced here", strings.Join(held, ", "), "")
 	}
-	for _, w := range e.Walls {
-		if !w.Held {
-			e.add(Warning, w.Name, "cannot be enforced: "+w.Why, w.Fix)
-		}
+	for _, m := range probe.Mend(e.Walls) {
+		e.add(Warning, "not enforced", fmt.Sprintf("%s (%s)", strings.Join(m.Walls, ", "), m.Why), m.Fix)
 	}
 }
 

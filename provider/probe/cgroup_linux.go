@@ -104,8 +104,6 @@ func notMade(parent string, err error) Wall {
 	switch {
 	case errors.Is(err, unix.EROFS):
 		return open(parent+" is read-only", "if this is a container, run moyai outside of it or give it more rights (docker run --privileged)")
-	case errors.Is(err, os.ErrPermission) && os.Geteuid() != 0:
-		return open("this user may not make groups in "+parent, asRoot+", or let systemd delegate: `sudo systemctl edit user@.service` with [Service] Delegate=cpu memory pids")
 	}
-	return refused("make a group in "+parent, err)
+	return refused("make groups in "+parent, err)
 }

@@ -11,7 +11,10 @@
 // runs containers enforces with its own means and may use these answers.
 package probe
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Wall is one thing that keeps a tenant's program within its bounds.
 type Wall struct {
@@ -28,6 +31,29 @@ type Wall struct {
 
 func held(how string) Wall      { return Wall{Held: true, How: how} }
 func open(why, fix string) Wall { return Wall{Why: why, Fix: fix} }
+
+// Remedy is what makes walls hold.
+type Remedy struct {
+	Fix   string
+	Walls []string
+	Why   string // of the first
+}
+
+// Mend lists what there is to do, each thing once.
+func Mend(walls []Wall) []Remedy {
+	var out []Remedy
+	for _, w := range walls {
+		if w.Held {
+			continue
+		}
+		i := slices.IndexFunc(out, func(r Remedy) bool { return r.Fix == w.Fix })
+		if i < 0 {
+			i, out = len(out), append(out, Remedy{Fix: w.Fix, Why: w.Why})
+		}
+		out[i].Walls = append(out[i].Walls, w.Name)
+	}
+	return out
+}
 
 // trial is how one wall is tried.
 type trial struct {

@@ -56,13 +56,13 @@ func refused(what string, err error) Wall {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		if os.Geteuid() != 0 {
-			return open(what+": this user may not", asRoot)
+			return open("this user may not "+what, asRoot)
 		}
-		return open(what+": refused although this is root", "if this is a container, run moyai outside of it or give it more rights (docker run --privileged)")
+		return open("root may not "+what, "if this is a container, run moyai outside of it or give it more rights (docker run --privileged)")
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENODEV):
-		return open(what+": the kernel has it not or it is switched off", "use a kernel of your distribution, 5.13 or newer")
+		return open("cannot "+what+": the kernel has it not or it is switched off", "use a kernel of your distribution, 5.13 or newer")
 	}
-	return open(fmt.Sprintf("%s: %v", what, err), "look at `dmesg`")
+	return open(fmt.Sprintf("cannot %s: %v", what, err), "look at `dmesg`")
 }
 
 // trySeccomp forbids one harmless call and makes it.
@@ -70,10 +70,10 @@ func trySeccomp(context.Context) Wall {
 	return aside(func() Wall {
 		var info unix.Sysinfo_t
 		if err := unix.Sysinfo(&info); err != nil {
-			return refused("sysinfo", err)
+			return refused("make a harmless call", err)
 		}
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return refused("no new privileges", err)
+			return refused("give privileges up", err)
 		}
 		const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 		program := []unix.SockFilter{
@@ -107,7 +107,7 @@ func tryLandlock(context.Context) Wall {
 		}
 		defer unix.Close(fd)
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return refused("no new privileges", err)
+			return refused("give privileges up", err)
 		}
 		if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); errno != 0 {
 			return refused("give files up", errno)

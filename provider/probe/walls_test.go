@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,6 +140,14 @@ func TestWithoutRights(t *testing.T) {
 	}
 	if w := byName["seccomp"]; !w.Held {
 		t.Errorf("filtering oneself needs no rights: %+v", w)
+	}
+}
+
+func TestMendListsEachThingOnce(t *testing.T) {
+	got := Mend([]Wall{{Name: "a", Why: "x", Fix: "sudo"}, {Name: "b", Held: true}, {Name: "c", Why: "y", Fix: "boot"}, {Name: "d", Why: "z", Fix: "sudo"}})
+	want := []Remedy{{"sudo", []string{"a", "d"}, "x"}, {"boot", []string{"c"}, "y"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
 	}
 }
 
