@@ -20,6 +20,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # costs a newcomer minutes. Releases use it (`make release`).
 LDFLAGS := -X main.version=$(VERSION)
 
+# go-nvml wraps functions that NVIDIA deprecates: 200 lines of warnings that tell
+# a newcomer nothing. The rest is Go's default.
+export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
+
 .PHONY: help build release demo test test-all bench lint proto proto-check clean
 
 help: ## list the targets

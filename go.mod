@@ -5,6 +5,7 @@ go 1.26.5
 require (
 	cosmossdk.io/client/v2 v2.11.0
 	cosmossdk.io/collections v1.4.0
+	github.com/NVIDIA/go-nvml v0.13.4-0
 	github.com/cometbft/cometbft v0.40.0
 	github.com/cosmos/cosmos-sdk v0.55.0
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1

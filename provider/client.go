@@ -25,20 +25,39 @@ func Dial(home string) *Control { return &Control{SocketPath(home)} }
 
 // Status is what "moyai provide status" shows.
 type Status struct {
-	Moniker   string        `json:"moniker"`
-	Operator  string        `json:"operator"` // bech32
-	Node      string        `json:"node"`     // hex
-	ChainID   string        `json:"chain_id"`
-	Height    int64         `json:"height"`    // last block handled
-	ChainSeen int64         `json:"chain_ms"`  // its block time, unix ms
-	Bidding   bool          `json:"bidding"`   // false: see Alerts
-	Addresses []string      `json:"addresses"` // multiaddrs
-	Capacity  []Use         `json:"capacity"`
-	Slots     int           `json:"slots"` // in use, by bids or leases
-	Leases    []LeaseStatus `json:"leases"`
-	Totals    []Earned      `json:"totals"`
-	Alerts    []Alert       `json:"alerts"`
+	Moniker   string `json:"moniker"`
+	Operator  string `json:"operator"` // bech32
+	Node      string `json:"node"`     // hex
+	ChainID   string `json:"chain_id"`
+	Height    int64  `json:"height"`   // last block handled
+	ChainSeen int64  `json:"chain_ms"` // its block time, unix ms
+	Bidding   bool   `json:"bidding"`
+	// NotBidding is why no order would get a bid now, as tenants are told.
+	NotBidding *Silence      `json:"not_bidding,omitempty"`
+	Addresses  []string      `json:"addresses"` // multiaddrs
+	Capacity   []Use         `json:"capacity"`
+	Slots      int           `json:"slots"` // in use, by bids or leases
+	Leases     []LeaseStatus `json:"leases"`
+	Totals     []Earned      `json:"totals"`
+	Alerts     []Alert       `json:"alerts"`
 }
+
+// Silence is why nothing is bid.
+type Silence struct {
+	Cause Cause  `json:"cause"`
+	Text  string `json:"text"`
+}
+
+// Cause tells silences apart.
+type Cause string
+
+// Causes.
+const (
+	CausePaused     Cause = "paused"     // its owner said so
+	CauseMembership Cause = "membership" // not registered as it should be, or leaving
+	CauseDisk       Cause = "disk"       // too little is free
+	CauseChain      Cause = "chain"      // out of sight
+)
 
 // Use is one dimension of the capacity.
 type Use struct {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,14 +87,15 @@ func TestStatusTellsWhatALeaseEarns(t *testing.T) {
 func TestPauseAndAlerts(t *testing.T) {
 	h, control, ctx := served(t)
 	must(t, control.Pause(ctx))
-	if st, err := control.Status(ctx); err != nil || st.Bidding {
+	if st, err := control.Status(ctx); err != nil || st.Bidding || st.NotBidding.Cause != CausePaused || !strings.Contains(st.NotBidding.Text, "takes no new work") {
 		t.Fatalf("bidding while paused: %v", err)
 	}
 	must(t, control.Resume(ctx))
+	must(t, eventually(ctx, "a block", func() bool { return h.watch.now().height > 0 }))
 	must(t, h.desk.journal.Raise(ctx, journal.Alert{ID: "gas", Severity: "error", Text: "send some", SinceMS: 1}))
 	st, err := control.Status(ctx)
 	must(t, err)
-	if !st.Bidding || len(st.Alerts) != 1 || st.Alerts[0].ID != "gas" {
+	if !st.Bidding || st.NotBidding != nil || len(st.Alerts) != 1 || st.Alerts[0].ID != "gas" {
 		t.Fatalf("status %+v", st)
 	}
 	must(t, control.Dismiss(ctx, "gas"))

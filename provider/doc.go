@@ -8,6 +8,9 @@
 //	provider/leasing  what to do about one lease: pure transitions (read first)
 //	provider/slots    the division of capacity, and which generation a bid names
 //	provider/journal  SQLite, written before acting; survives kill -9
+//	provider/machine  what there is to lend: processors, memory, disk, GPUs
+//	provider/probe    what can be enforced and run here, by trying
+//	provider/doctor   whether it earns, seen from outside, and if not, why
 //	provider          the rest: matching, streams, execution, sending, status
 //
 // The daemon's one discipline: an event goes through leasing.Step, the new state

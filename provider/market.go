@@ -264,19 +264,28 @@ func (m *stall) book(order wire.Signed[wire.Order], bid wire.Bid) (*agreement, e
 	return a, err
 }
 
-// refusal is why this order gets no bid whatever is free.
-func (m *stall) refusal(order wire.Signed[wire.Order], t tip) (p2p.Refusal, bool) {
-	params := m.market.Load()
+// silence is why no order gets a bid now, and what tenants are told; "": bids
+// are made.
+func (m *stall) silence(t tip) (Cause, p2p.Refusal) {
 	switch {
 	case m.paused.Load():
-		return p2p.Refusal{Subject: "busy", Hint: "this provider takes no new work"}, true
+		return CausePaused, p2p.Refusal{Subject: "busy", Hint: "this provider takes no new work"}
 	case m.closed.Load() != nil:
-		return *m.closed.Load(), true
+		return CauseMembership, *m.closed.Load()
 	case m.d.diskFull():
-		return p2p.Refusal{Subject: "disk", Hint: errDisk.Error()}, true
-	case params == nil || t.height == 0 || time.Since(t.seen) > blind:
-		return p2p.Refusal{Subject: "chain", Hint: "this provider has lost sight of the chain"}, true
+		return CauseDisk, p2p.Refusal{Subject: "disk", Hint: errDisk.Error()}
+	case m.market.Load() == nil || t.height == 0 || time.Since(t.seen) > blind:
+		return CauseChain, p2p.Refusal{Subject: "chain", Hint: "this provider has lost sight of the chain"}
 	}
+	return "", p2p.Refusal{}
+}
+
+// refusal is why this order gets no bid whatever is free.
+func (m *stall) refusal(order wire.Signed[wire.Order], t tip) (p2p.Refusal, bool) {
+	if cause, r := m.silence(t); cause != "" {
+		return r, true
+	}
+	params := m.market.Load()
 	if err := lease.CheckOrder(*params, wire.OrderView(order), unixMS(t.time)); err != nil {
 		return p2p.Refusal{Subject: "order", Hint: p2p.Printable(err.Error(), p2p.MaxText, false)}, true
 	}

@@ -31,8 +31,10 @@ func (p *Provider) Status(ctx context.Context) (*Status, error) {
 	bid, leased := p.desk.slots.Use()
 	st := &Status{
 		Moniker: p.cfg.Moniker, Operator: p.operator, Node: hex.EncodeToString(p.desk.node), ChainID: p.desk.chainID,
-		Height: tip.height, Bidding: p.stall.closed.Load() == nil && !p.stall.paused.Load() && !p.disk.full.Load(),
-		Addresses: p.AddrStrings(), Slots: bid + leased,
+		Height: tip.height, Bidding: true, Addresses: p.AddrStrings(), Slots: bid + leased,
+	}
+	if cause, r := p.stall.silence(tip); cause != "" {
+		st.Bidding, st.NotBidding = false, &Silence{cause, r.String()}
 	}
 	if !tip.time.IsZero() {
 		st.ChainSeen = unixMS(tip.time)

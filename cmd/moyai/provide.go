@@ -19,6 +19,7 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider"
+	"github.com/moyai-network/moyai/provider/machine"
 )
 
 // joinFunds is what an operator should own before it joins: gas for some
@@ -43,6 +44,7 @@ type provideFlags struct {
 	cache      string
 	keep       time.Duration
 	logLevel   string
+	dryRun     bool
 }
 
 func (a *app) provideCommand() *cobra.Command {
@@ -58,16 +60,21 @@ The home keeps the account key that is paid, the machine's own key, the journal
 and the work. A missing account key is made; on a development network the faucet
 (MOYAI_FAUCET) fills it.`,
 		Example: `  moyai provide --price cpu=0.02MOY/h
-  moyai provide --home ./p3 --price cpu=0.02MOY/h --price memory=0.002MOY/h --cpu 4 --memory 8Gi`,
+  moyai provide --home ./p3 --price cpu=0.02MOY/h --price memory=0.002MOY/h --cpu 4 --memory 8Gi
+  moyai provide --price cpu=0.02MOY/h --dry-run      # what would be offered; nothing is joined or written
+  moyai provide doctor                               # what is wrong, and how to mend it`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
+			if f.dryRun {
+				return a.preview(ctx, f)
+			}
 			return a.provide(ctx, f)
 		},
 	}
 	f.flags(cmd)
-	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand())
+	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand(), a.provideDoctorCommand())
 	return cmd
 }
 
@@ -90,10 +97,11 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs (default: in --home)")
 	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long results are kept after a job's end")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "show what would be offered, and join, make and write nothing")
 }
 
 func (a *app) provide(ctx context.Context, f provideFlags) error {
-	cfg, err := a.provideConfig(f)
+	cfg, err := a.provideConfig(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -124,27 +132,43 @@ func (a *app) provide(ctx context.Context, f provideFlags) error {
 	return p.Run(ctx)
 }
 
-// provideConfig turns flags into the daemon's configuration, all but the chain.
-func (a *app) provideConfig(f provideFlags) (provider.Config, error) {
-	var cfg provider.Config
-	prices, err := provider.ParsePrices(f.prices)
-	if err != nil {
-		return cfg, usagef("--price: %w", err)
+// terms are the flags that can be judged as they stand.
+type terms struct {
+	prices     provider.Prices // empty if none was given
+	bond       amount.Coin
+	attributes map[string]string
+	logger     *slog.Logger
+}
+
+func (a *app) terms(f provideFlags) (t terms, err error) {
+	if len(f.prices) > 0 {
+		if t.prices, err = provider.ParsePrices(f.prices); err != nil {
+			return t, usagef("--price: %w", err)
+		}
 	}
-	bond, err := amount.ParseCoin(f.bond)
-	if err != nil {
-		return cfg, usagef("--bond: %w", err)
+	if t.bond, err = amount.ParseCoin(f.bond); err != nil {
+		return t, usagef("--bond: %w", err)
 	}
-	attributes, err := parseEnv(f.attributes)
-	if err != nil {
-		return cfg, usagef("--attribute: write it like gpu.model=rtx4090")
+	if t.attributes, err = parseEnv(f.attributes); err != nil {
+		return t, usagef("--attribute: write it like gpu.model=rtx4090")
 	}
 	if _, err := p2p.ParseRelays(f.relays); err != nil {
-		return cfg, &usageError{err}
+		return t, &usageError{err}
 	}
-	logger, err := a.logger(f.logLevel)
+	t.logger, err = a.logger(f.logLevel)
+	return t, err
+}
+
+// provideConfig turns flags into the daemon's configuration, all but the chain.
+func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Config, error) {
+	var cfg provider.Config
+	t, err := a.terms(f)
 	if err != nil {
 		return cfg, err
+	}
+	if t.prices.Denom == "" {
+		_, err := provider.ParsePrices(nil)
+		return cfg, usagef("--price: %w", err)
 	}
 	home, err := filepath.Abs(a.home)
 	if err != nil {
@@ -168,16 +192,16 @@ func (a *app) provideConfig(f provideFlags) (provider.Config, error) {
 	if err != nil {
 		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
 	}
-	capacity, err := discover(home, uint64(f.memory))
+	capacity, err := provider.Lend(machine.Discover(ctx, machine.Host(), home), f.chosen())
 	if err != nil {
 		return cfg, err
 	}
 	return provider.Config{
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Region: f.region,
-		Moniker: f.name(), Contact: f.contact, Attributes: attributes,
-		Runtimes: []compute.Runtime{rt}, Capacity: f.lent(capacity), Prices: prices, Bond: bond,
-		KeepResults: f.keep, Logger: logger,
+		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
+		Runtimes: []compute.Runtime{rt}, Capacity: capacity, Prices: t.prices, Bond: t.bond,
+		KeepResults: f.keep, Logger: t.logger,
 	}, nil
 }
 
@@ -192,15 +216,9 @@ func (f *provideFlags) name() string {
 	return host
 }
 
-// lent is what the owner chose of what the machine has.
-func (f *provideFlags) lent(c provider.Capacity) provider.Capacity {
-	if f.cpu != 0 {
-		c.CPUMilli = uint64(f.cpu)
-	}
-	if f.disk != 0 {
-		c.StorageBytes = uint64(f.disk)
-	}
-	return c
+// chosen is what the owner lends by name; zero: what is found.
+func (f *provideFlags) chosen() provider.Capacity {
+	return provider.Capacity{CPUMilli: uint64(f.cpu), MemoryBytes: uint64(f.memory), StorageBytes: uint64(f.disk)}
 }
 
 // ensureOperator makes the account key if there is none and, on a development

@@ -40,8 +40,8 @@ func printStatus(w io.Writer, s *provider.Status) error {
 	t := newTable(w, "provider", s.Moniker+" "+s.Operator)
 	t.row("machine", s.Node)
 	bidding := "yes"
-	if !s.Bidding {
-		bidding = "no"
+	if s.NotBidding != nil {
+		bidding = "no: " + s.NotBidding.Text
 	}
 	t.row("answers orders", bidding)
 	for _, c := range s.Capacity {

@@ -1,0 +1,197 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
+	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/provider"
+)
+
+const (
+	// behind is how far this clock may be behind the chain's: bids are signed for
+	// at most 30 s of block time.
+	behind = 2 * time.Second
+	// quiet is how old the last block may be before something is wrong.
+	quiet = time.Minute
+)
+
+func (e *examination) chain(context.Context) {
+	if e.LedgerErr != nil {
+		text := "no chain answers at " + e.Node
+		if !errors.Is(e.LedgerErr, chain.ErrUnreachable) {
+			text += ": " + e.LedgerErr.Error()
+		}
+		e.add(Problem, "chain", text, "name a node that runs with --node or MOYAI_NODE")
+		e.add(Skipped, "clock", "needs the chain", "")
+		return
+	}
+	e.add(OK, "chain", "answers at "+e.Node, "")
+	switch ahead := e.Clock().Sub(e.Ledger.Now()); {
+	case ahead < -behind:
+		e.add(Problem, "clock", fmt.Sprintf("%s behind the chain: bids would be late", (-ahead).Round(time.Second)), "sudo timedatectl set-ntp true")
+	case ahead > quiet:
+		e.add(Warning, "clock", fmt.Sprintf("%s after the last block: the chain stands still, or this clock is ahead", ahead.Round(time.Second)), "timedatectl status")
+	default:
+		e.add(OK, "clock", "agrees with the chain's block time", "")
+	}
+}
+
+// littleFunds is gas for some ten transactions; a provider joins with ten times
+// as much.
+var littleFunds = amount.New(100_000)
+
+func (e *examination) account(ctx context.Context) {
+	switch {
+	case errors.Is(e.OperatorErr, chain.ErrNoKey):
+		e.add(Problem, "account", "no account key yet: starting makes one", e.Start)
+		return
+	case e.OperatorErr != nil:
+		e.add(Skipped, "account", "unknown: "+e.OperatorErr.Error(), "")
+		return
+	case e.Ledger == nil:
+		e.add(Skipped, "account", e.Operator+": needs the chain", "")
+		return
+	}
+	have, err := e.Ledger.Balance(ctx, e.Operator, chain.BaseDenom)
+	fix := "send some to " + e.Operator + " (`moyai account` shows it)"
+	text := e.Operator + " owns " + amount.FormatAmount(have, chain.BaseDenom)
+	switch {
+	case err != nil:
+		e.add(Skipped, "account", "cannot be asked for: "+err.Error(), "")
+	case have.IsZero():
+		e.add(Problem, "account", text+": it cannot pay the fees of joining and of closing leases", fix)
+	case have.Cmp(littleFunds) < 0:
+		e.add(Warning, "account", text+": fees will soon eat it up", fix)
+	default:
+		e.add(OK, "account", text, "")
+	}
+}
+
+// registration is the chain's entry of the operator and of this machine.
+func (e *examination) registration(ctx context.Context) {
+	if e.Operator == "" || e.Ledger == nil {
+		e.add(Skipped, "registration", "needs the chain and the account", "")
+		return
+	}
+	account, _, err := e.Ledger.Provider(ctx, e.Operator)
+	switch {
+	case errors.Is(err, chain.ErrNotFound):
+		e.add(Problem, "registration", "not a provider yet: starting registers it", e.Start)
+		return
+	case err != nil:
+		e.add(Skipped, "registration", "cannot be asked for: "+err.Error(), "")
+		return
+	case account.Leaving:
+		e.add(Problem, "registration", "this provider is leaving: it gets no new leases", "wait until its bond is back, then start again: "+e.Start)
+		return
+	}
+	nodes, err := e.Ledger.Nodes(ctx, e.Operator, false)
+	if err != nil {
+		e.add(Skipped, "registration", "cannot be asked for: "+err.Error(), "")
+		return
+	}
+	e.machineEntry(nodes)
+	e.bond(account)
+}
+
+func (e *examination) machineEntry(nodes []registryv1.Node) {
+	for _, n := range nodes {
+		switch {
+		case e.node == nil || !bytes.Equal(n.Node, e.node):
+			continue
+		case n.RevokedAt != 0:
+			e.add(Problem, "registration", "this machine's key was revoked", "move node.key out of "+e.Home+" to get a new one, and start again")
+		default:
+			e.add(OK, "registration", "operator and this machine are registered", "")
+		}
+		return
+	}
+	if e.node == nil {
+		e.add(Skipped, "registration", "the operator is registered; this machine needs its node key", "")
+		return
+	}
+	e.add(Problem, "registration", "the operator is registered, this machine is not: starting registers it", e.Start)
+}
+
+func (e *examination) bond(account registryv1.Provider) {
+	bond, err := amount.Parse(account.Bond)
+	if err == nil && !bond.IsZero() {
+		e.add(OK, "bond", amount.FormatAmount(bond, chain.BaseDenom), "")
+		return
+	}
+	e.add(Warning, "bond", "none: only orders that ask for no bond can be served", "moyai chain tx registry bond 5000000umoy --from KEY")
+}
+
+// daemon asks the provider itself whether it would bid.
+func (e *examination) daemon(context.Context) {
+	st := e.Status
+	switch {
+	case errors.Is(e.StatusErr, provider.ErrNotRunning):
+		e.add(Problem, "provider", "does not run", e.Start)
+		return
+	case e.StatusErr != nil:
+		e.add(Problem, "provider", "does not answer: "+e.StatusErr.Error(), "stop it and start it again: "+e.Start)
+		return
+	case st.NotBidding != nil:
+		e.add(Problem, "provider", "runs and bids on nothing: "+st.NotBidding.Text, e.remedy(st.NotBidding.Cause))
+	default:
+		e.add(OK, "provider", "runs and answers orders", "")
+	}
+	for _, u := range st.Capacity {
+		if u.Total > 0 && u.Free == 0 {
+			e.add(OK, "capacity", "no "+u.Dimension+" is free: everything is rented or bid, so nothing more is bid now", "")
+			break
+		}
+	}
+	e.addresses(st.Addresses)
+	for _, a := range st.Alerts {
+		level := Warning
+		if a.Severity == "info" {
+			level = OK
+		}
+		e.add(level, "alert", a.Text, "")
+	}
+}
+
+// remedies end a silence; alerts below the check tell more.
+func (e *examination) remedy(c provider.Cause) string {
+	switch c {
+	case provider.CausePaused:
+		return "it was paused: resume it, or stop it and start it again"
+	case provider.CauseDisk:
+		return "make room in " + e.Home
+	case provider.CauseChain:
+		return "see that the node at " + e.Node + " runs and makes blocks, or start with another --node"
+	}
+	return "see its log and the alerts below; a provider that is leaving stays silent"
+}
+
+// addresses says how tenants reach the machine. Behind a router is no fault:
+// the provider dials.
+func (e *examination) addresses(texts []string) {
+	public := 0
+	for _, t := range texts {
+		a, err := ma.NewMultiaddr(t)
+		if err == nil && manet.IsPublicAddr(a) {
+			public++
+		}
+	}
+	switch {
+	case len(texts) == 0:
+		e.add(Warning, "addresses", "none: it listens nowhere", "start with --listen /ip4/0.0.0.0/tcp/0")
+	case public == 0:
+		e.add(Warning, "addresses", fmt.Sprintf("none of %d is public: tenants elsewhere depend on connections that this machine opens", len(texts)),
+			"if your router forwards a port: --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/YOUR-PUBLIC-IP/tcp/4001")
+	default:
+		e.add(OK, "addresses", fmt.Sprintf("%d, of which %d public", len(texts), public), "")
+	}
+}

@@ -1,0 +1,16 @@
+//go:build !cgo || !linux
+
+package machine
+
+import "fmt"
+
+const libraryFix = "build moyai for Linux with CGO_ENABLED=1"
+
+type noLibrary struct{}
+
+func library(string) NVML { return noLibrary{} }
+
+// Read implements NVML.
+func (noLibrary) Read() (Driver, error) {
+	return Driver{}, fmt.Errorf("%w: it needs a build for Linux with cgo (CGO_ENABLED=1)", ErrNoNVML)
+}

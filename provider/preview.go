@@ -1,0 +1,105 @@
+package provider
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/mechanism/match"
+	"github.com/moyai-network/moyai/provider/machine"
+	"github.com/moyai-network/moyai/provider/probe"
+	"github.com/moyai-network/moyai/provider/slots"
+)
+
+// Preview is what this machine would offer. It is made without joining: from
+// what was found, by the rules by which bids are made.
+type Preview struct {
+	Machine machine.Machine `json:"machine"`
+	Lends   []Lent          `json:"lends"`
+	// Denom is empty if no price was given.
+	Denom    string           `json:"denom,omitempty"`
+	MinRate  *amount.Rate     `json:"min_rate,omitempty"`
+	Jobs     []JobPrice       `json:"jobs"`
+	Runtimes []RuntimePreview `json:"runtimes"`
+	Walls    []probe.Wall     `json:"walls"`
+	// GPUsOffered is false while cards are found and shown only.
+	GPUsOffered bool     `json:"gpus_offered"`
+	Warnings    []string `json:"warnings"`
+}
+
+// Lent is one dimension.
+type Lent struct {
+	Dimension string `json:"dimension"`
+	Amount    uint64 `json:"amount"`
+	Has       uint64 `json:"has"` // what the machine has, 0 if unknown
+	// Rate is what Per units cost, 10⁻¹² base units per second; nil: nothing.
+	Rate *amount.Rate `json:"rate,omitempty"`
+	Per  uint64       `json:"per"`
+}
+
+// JobPrice is what a job of a size would pay.
+type JobPrice struct {
+	Name       string           `json:"name"`
+	Quantities []match.Quantity `json:"quantities"`
+	Rate       amount.Rate      `json:"rate"`
+}
+
+// RuntimePreview is a runtime, and whether its work is taken.
+type RuntimePreview struct {
+	probe.Runtime
+	Offered bool `json:"offered"`
+}
+
+// NewPreview puts together what was found. offered are the names of runtimes
+// whose work this daemon takes. prices may be empty.
+func NewPreview(m machine.Machine, lent Capacity, prices Prices, found []probe.Runtime, offered []string, walls []probe.Wall) Preview {
+	p := Preview{Machine: m, Walls: walls, Denom: prices.Denom, Warnings: []string{}}
+	if !prices.Min.IsZero() {
+		p.MinRate = &prices.Min
+	}
+	for i, n := range priceNames {
+		l := Lent{Dimension: n.dimension, Per: n.per}
+		l.Amount = []uint64{lent.CPUMilli, lent.MemoryBytes, lent.StorageBytes}[i]
+		l.Has = []uint64{m.CPU.Milli, m.Memory.Available, m.Disk.Free}[i]
+		for _, u := range prices.Units {
+			if u.Dimension == n.dimension {
+				l.Rate, l.Per = &u.Rate, u.Per
+			}
+		}
+		if l.Has > 0 && l.Amount > l.Has {
+			p.Warnings = append(p.Warnings, "more "+n.name+" is lent than this machine can give: jobs will get in each other's way")
+		}
+		p.Lends = append(p.Lends, l)
+	}
+	p.jobs(lent, prices)
+	for _, r := range found {
+		p.Runtimes = append(p.Runtimes, RuntimePreview{r, r.Found && slices.Contains(offered, r.Name)})
+	}
+	if !slices.ContainsFunc(p.Runtimes, func(r RuntimePreview) bool { return r.Offered }) {
+		p.Warnings = append(p.Warnings, "nothing can be run here, so nothing would be earned")
+	}
+	return p
+}
+
+// jobs prices examples by the rule that prices bids.
+func (p *Preview) jobs(lent Capacity, prices Prices) {
+	if prices.Denom == "" {
+		return
+	}
+	t := newTariff(&Config{Capacity: lent, Prices: prices})
+	for _, j := range []struct {
+		name string
+		q    slots.Quantity
+	}{
+		{"1 core, 1 GiB of memory", slots.Quantity{DimCPU: 1000, DimMemory: 1 << 30}},
+		{"everything", t.total},
+	} {
+		r := t.match(match.Need{Kind: KindCompute, KindVersion: KindComputeVersion, Denom: prices.Denom, AnyRate: true, Quantities: listed(j.q)}, t.total)
+		if r.OK { // a machine may be too small for an example
+			p.Jobs = append(p.Jobs, JobPrice{j.name, listed(j.q), r.Rate})
+		}
+	}
+	if len(p.Jobs) == 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("prices in %s fit no job", prices.Denom))
+	}
+}
