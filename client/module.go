@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/moyai-network/moyai/compute/manifest"
 )
 
 const (
@@ -27,26 +30,41 @@ var wasiFunctions = strings.Fields(`args_get args_sizes_get clock_res_get clock_
 	path_open path_readlink path_remove_directory path_rename path_symlink path_unlink_file poll_oneoff proc_exit
 	proc_raise random_get sched_yield sock_accept sock_recv sock_send sock_shutdown`)
 
-// checkModule finds, before anything is bought, what would make every provider
-// refuse a module: that it is none, that it wants more than WASI preview 1 has,
-// or that it is a library. It reads imports and exports only; whether the code is
-// valid is for the runtime to say.
-func checkModule(path string) error {
+// checkModule tells what runs a program, and finds, before anything is bought,
+// what would make every provider refuse a module: that it is none, that it wants
+// more than WASI preview 1 has, or that it is a library. It reads imports and
+// exports only; whether the code, or an image, is valid is for the runtime to
+// say.
+func checkModule(path string) (runtime string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("%w: module %s: %w", ErrBadJob, path, err)
+		return "", fmt.Errorf("%w: module %s: %w", ErrBadJob, path, err)
 	}
 	defer f.Close()
-	if err := readModule(bufio.NewReaderSize(f, 64<<10)); err != nil {
-		return fmt.Errorf("%w: module %s: %w", ErrBadJob, path, err)
+	r := bufio.NewReaderSize(f, 64<<10)
+	if isArchive(r) {
+		return manifest.RuntimeContainer, nil
 	}
-	return nil
+	if err := readModule(r); err != nil {
+		return "", fmt.Errorf("%w: module %s: %w", ErrBadJob, path, err)
+	}
+	return manifest.RuntimeWasm, nil
+}
+
+// isArchive looks for a tar archive, plain or gzipped, without reading on: the
+// forms in which `docker save` and others write images.
+func isArchive(r *bufio.Reader) bool {
+	head, _ := r.Peek(512) // a shorter file is no archive
+	if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
+		return true
+	}
+	return len(head) == 512 && string(head[257:262]) == "ustar"
 }
 
 func readModule(r *bufio.Reader) error {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:4]) != "\x00asm" {
-		return errors.New("this is not a WebAssembly file; compile the program with GOOS=wasip1 GOARCH=wasm, or for wasm32-wasi")
+		return errors.New("this is not a WebAssembly file; compile the program with GOOS=wasip1 GOARCH=wasm, or for wasm32-wasi (an image archive, as docker save writes it, would do as well)")
 	}
 	if v := binary.LittleEndian.Uint32(head[4:]); v != 1 {
 		if v == 0x1000d || v>>16 == 1 {

@@ -1,13 +1,17 @@
 package client
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/moyai-network/moyai/compute/manifest"
 )
 
 // wasm assembles a module from sections.
@@ -71,20 +75,37 @@ func TestCheckModule(t *testing.T) {
 		if err := os.WriteFile(path, raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkModule(path); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if runtime, err := checkModule(path); err != nil || runtime != manifest.RuntimeWasm {
+			t.Errorf("%s: %q, %v", name, runtime, err)
 		}
 	}
 	for name, tc := range moduleBad {
 		if err := os.WriteFile(path, tc.raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := checkModule(path)
+		_, err := checkModule(path)
 		if !errors.Is(err, ErrBadJob) || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%s: %v, want ErrBadJob that says %q", name, err, tc.says)
 		}
 	}
-	if err := checkModule(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrBadJob) || !errors.Is(err, os.ErrNotExist) {
+	var archive, packed bytes.Buffer
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := tar.NewWriter(&archive)
+	must(w.WriteHeader(&tar.Header{Name: "index.json", Mode: 0o600}))
+	must(w.Close())
+	z := gzip.NewWriter(&packed)
+	must(z.Close())
+	for name, raw := range map[string][]byte{"a tar": archive.Bytes(), "a gzip": packed.Bytes()} {
+		must(os.WriteFile(path, raw, 0o600))
+		if runtime, err := checkModule(path); err != nil || runtime != manifest.RuntimeContainer {
+			t.Errorf("%s: %q, %v", name, runtime, err)
+		}
+	}
+	if _, err := checkModule(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrBadJob) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent file: %v", err)
 	}
 }

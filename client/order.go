@@ -49,7 +49,7 @@ func (c *Client) newOrder(jobID []byte, job *Job, p *program, maxLife uint64) (*
 	body := wire.Order{
 		Version: wire.Version1, ChainID: c.chain.ChainID(), Payer: c.sender.Account(),
 		Kind: "compute", KindVersion: 1, Nonce: random(wire.NonceSize), JobID: jobID,
-		Quantities: job.quantities(), Constraints: job.constraints(), SpecHash: p.specHash[:],
+		Quantities: job.quantities(), Constraints: job.constraints(p.decoded.Runtime), SpecHash: p.specHash[:],
 		Terms: wire.Terms{
 			Denom: job.MaxPrice.Denom, MaxRate: p.ceiling,
 			TimeoutMS: uint64(job.Timeout.Milliseconds()), MaxGraceMS: uint64(job.MaxGrace.Milliseconds()),
@@ -106,8 +106,13 @@ func (j *Job) quantities() []wire.Quantity {
 	return []wire.Quantity{{Dimension: "cpu.milli", Amount: j.CPUMilli}, {Dimension: "memory.bytes", Amount: j.MemoryBytes}}
 }
 
-func (j *Job) constraints() []wire.Constraint {
-	out := make([]wire.Constraint, 0, len(j.Constraints))
+// constraints are the job's own, and that the provider has what runs its
+// program; "" if there is none yet.
+func (j *Job) constraints(runtime string) []wire.Constraint {
+	out := make([]wire.Constraint, 0, len(j.Constraints)+1)
+	if runtime != "" {
+		out = append(out, wire.Constraint{Attribute: "runtime", Op: "=", Value: runtime})
+	}
 	for _, c := range j.Constraints {
 		out = append(out, wire.Constraint{Attribute: c.Attribute, Op: c.Op, Value: c.Value})
 	}

@@ -57,7 +57,7 @@ func (j *Job) Validate() error {
 	}
 	switch {
 	case j.Module == "":
-		return bad("no module given: name a .wasm file")
+		return bad("no module given: name a .wasm file or an image archive")
 	case j.Timeout < time.Millisecond:
 		return bad("no timeout given: say how long the lease may last, for example 10m")
 	case j.MaxUnacked < minUnacked:
@@ -140,7 +140,8 @@ type program struct {
 
 // prepare hashes the files and writes the manifest.
 func prepare(ctx context.Context, j *Job) (*program, error) {
-	if err := checkModule(j.Module); err != nil {
+	runtime, err := checkModule(j.Module)
+	if err != nil {
 		return nil, err
 	}
 	ceiling, err := j.MaxPrice.Rate()
@@ -154,7 +155,7 @@ func prepare(ctx context.Context, j *Job) (*program, error) {
 	}
 	p.add(module)
 	m := manifest.Manifest{
-		Version: manifest.Version1, Runtime: manifest.RuntimeWasm,
+		Version: manifest.Version1, Runtime: runtime,
 		Module: module.Root().Bytes(), ModuleBytes: module.Size(),
 		Args: j.Args, MemoryBytes: j.MemoryBytes, OutputBytesMax: j.OutputBytesMax, LogBytesMax: j.LogBytesMax,
 		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil,

@@ -79,7 +79,7 @@ func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
 			}
 			node := Node{Node: hex.EncodeToString(n.Node), Addresses: n.Addresses, Region: n.Region, Attributes: map[string]string{}}
 			for _, a := range n.Attributes {
-				node.Attributes[a.Key] = a.Value
+				node.Attributes[a.Key] = strings.TrimPrefix(node.Attributes[a.Key]+","+a.Value, ",") // a key may have several
 			}
 			p.Nodes = append(p.Nodes, node)
 		}

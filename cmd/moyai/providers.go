@@ -89,7 +89,7 @@ func viewProviders(providers []registryv1.Provider, nodes []registryv1.Node) []p
 			}
 			node := nodeView{Node: hex.EncodeToString(n.Node), Region: n.Region, Addresses: n.Addresses, Attributes: map[string]string{}}
 			for _, at := range n.Attributes {
-				node.Attributes[at.Key] = at.Value
+				node.Attributes[at.Key] = strings.TrimPrefix(node.Attributes[at.Key]+","+at.Value, ",") // a key may have several
 			}
 			v.Nodes = append(v.Nodes, node)
 		}

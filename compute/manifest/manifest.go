@@ -24,8 +24,11 @@ import (
 // Version1 is the only version today.
 const Version1 = 1
 
-// RuntimeWasm runs WASI preview 1 modules.
-const RuntimeWasm = "wasm"
+// Runtimes, as providers name them in the attribute "runtime" of their nodes.
+const (
+	RuntimeWasm      = "wasm"      // WASI preview 1 modules
+	RuntimeContainer = "container" // OCI and docker image archives
+)
 
 // Bounds, in bytes unless said otherwise.
 const (
@@ -56,7 +59,7 @@ var ErrInvalid = errors.New("invalid manifest")
 // MOYAI_INDEX.
 type Manifest struct {
 	Version        uint64   `cbor:"1,keyasint"`
-	Runtime        string   `cbor:"2,keyasint"`  // RuntimeWasm
+	Runtime        string   `cbor:"2,keyasint"`  // such as RuntimeWasm
 	Module         []byte   `cbor:"3,keyasint"`  // CID of the program, CIDSize bytes
 	ModuleBytes    uint64   `cbor:"4,keyasint"`  // its length as a file; a fetch stops there
 	Args           []string `cbor:"5,keyasint"`  // after the program's own name
