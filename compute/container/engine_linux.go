@@ -47,9 +47,10 @@ func newEngine(config Config) (*engine, error) {
 	return e, nil
 }
 
-func (e *engine) runcRoot() string { return filepath.Join(e.run, "runc") }
-func (e *engine) locks() string    { return filepath.Join(e.run, "tasks") }
-func (e *engine) pidFile() string  { return filepath.Join(e.run, "containerd.pid") }
+func (e *engine) runcRoot() string      { return filepath.Join(e.run, "runc") }
+func (e *engine) locks() string         { return filepath.Join(e.run, "tasks") }
+func (e *engine) lock(id string) string { return filepath.Join(e.locks(), id) }
+func (e *engine) pidFile() string       { return filepath.Join(e.run, "containerd.pid") }
 
 func (e *engine) socket() string {
 	if e.config.Socket != "" {

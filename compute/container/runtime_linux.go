@@ -124,7 +124,7 @@ func (r *Runtime) sweep() {
 		return
 	}
 	for _, e := range entries {
-		path := filepath.Join(r.engine.locks(), e.Name())
+		path := r.engine.lock(e.Name())
 		if _, err := os.Stat(path); err == nil {
 			held := tryLock(path)
 			if held == nil {
@@ -256,7 +256,7 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 	}
 	return supervise.Job{
 		ID: id, Dir: run.Dir, Runc: p.r.config.Runc, RuncRoot: p.r.engine.runcRoot(),
-		ImageLock: p.r.images.lock(p.hash), TaskLock: filepath.Join(p.r.engine.locks(), id),
+		ImageLock: p.r.images.lock(p.hash), TaskLock: p.r.engine.lock(id),
 		Lowers: p.image.Lowers, Inputs: inputs, Stdin: run.Stdin,
 		UIDBase: base, IDs: idsPerContainer, UID: int(base + p.image.User.UID), GID: int(base + p.image.User.GID),
 		MemoryBytes: limits.MemoryBytes, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,

@@ -93,7 +93,8 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 		return fail(err)
 	}
 	now := time.Now()
-	s := &state{ID: run.ID, Container: id, Runc: r.config.Runc, RuncRoot: r.engine.runcRoot(), PID: h.cmd.Process.Pid, Boot: bootID(), Started: now, Limits: p.spec.Limits}
+	s := &state{ID: run.ID, Container: id, Runc: r.config.Runc, RuncRoot: r.engine.runcRoot(), Lock: r.engine.lock(id),
+		PID: h.cmd.Process.Pid, Boot: bootID(), Started: now, Limits: p.spec.Limits}
 	if s.Born, err = bornAt(s.PID); err != nil {
 		return fail(unavailable("identify the supervisor", err))
 	}
@@ -195,6 +196,6 @@ func (r *Runtime) abandon(h *helper, id string) {
 	}
 	// It has undone its work, unless it was killed.
 	if err := deleteContainer(r.config.Runc, r.engine.runcRoot(), id); err == nil {
-		os.Remove(filepath.Join(r.engine.locks(), id))
+		os.Remove(r.engine.lock(id))
 	}
 }

@@ -26,6 +26,7 @@ type state struct {
 	Container string // runc's name for it
 	Runc      string
 	RuncRoot  string
+	Lock      string // what the supervisor holds while it stands over the container
 	PID       int    // of the supervisor
 	Born      uint64 // its start time as the kernel counts it: pids are reused
 	Boot      string // and so are both after a reboot

@@ -102,6 +102,7 @@ func (t *task) settle() compute.Result {
 		f.Message = "what stood over the container was killed on the provider's machine, so the container was ended"
 	}
 	if err == nil {
+		os.Remove(t.state.Lock)
 		err = supervise.WriteFinal(t.run.Dir, f)
 	}
 	if err != nil {

@@ -63,7 +63,7 @@ func (e *engine) unpack(ctx context.Context, hash string, layers []archive.Layer
 	sn := client.SnapshotService(snapshotter)
 	top, err := rootfs.ApplyLayers(ctx, chain, sn, client.DiffService())
 	if err != nil {
-		return "", nil, failed(ctx, "unpack the layers", err)
+		return "", nil, whoseFault(ctx, err)
 	}
 	view = "moyai-image-" + hash
 	label := snapshots.WithLabels(map[string]string{gcRoot: time.Now().UTC().Format(time.RFC3339)})
@@ -114,6 +114,24 @@ func folders(mounts []mount.Mount) ([]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: containerd's snapshots are of type %s, overlay is needed: put its root on ext4 or xfs", compute.ErrUnavailable, m.Type)
+}
+
+// whoseFault tells an image that cannot be unpacked (its links lead in circles,
+// a file stands where a folder must be) from a machine that cannot unpack.
+func whoseFault(ctx context.Context, err error) error {
+	text := err.Error()
+	ours := errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) || !strings.Contains(text, "failed to extract layer")
+	for _, words := range []string{"no space left", "input/output error", "read-only file system", "quota exceeded", "operation not permitted", "cannot allocate memory"} {
+		ours = ours || strings.Contains(text, words)
+	}
+	if ours || ctx.Err() != nil {
+		return failed(ctx, "unpack the layers", err)
+	}
+	const most = 300 // some of it is the image's own words
+	if len(text) > most {
+		text = text[:most/3] + " … " + text[len(text)-most/3:]
+	}
+	return badImage("its layers cannot be unpacked: %s", text)
 }
 
 func failed(ctx context.Context, what string, err error) error {

@@ -230,9 +230,16 @@ func (s *supervisor) runcSaid(err error) string {
 	return said
 }
 
-// tenantsFault picks out of runc's words those that are about the program: it is
-// not there, or is none.
+// tenantsFault picks out of runc's words those that are about the image: its
+// program is not there, or is none, or what it has where something must be
+// mounted leads nowhere.
 func tenantsFault(said string) string {
+	for _, words := range []string{"too many levels of symbolic links", "not a directory"} {
+		if _, at, ok := strings.Cut(said, "to rootfs at "); ok && strings.Contains(at, words) {
+			where, _, _ := strings.Cut(at, ":")
+			return fmt.Sprintf("%s in it is in the way (%s)", where, words)
+		}
+	}
 	for _, words := range []string{"executable file not found", "no such file or directory", "permission denied", "exec format error", "not a directory"} {
 		if _, about, ok := strings.Cut(said, "exec: "); ok && strings.Contains(about, words) {
 			return about
