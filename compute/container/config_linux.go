@@ -46,7 +46,15 @@ func fromConfig(img *archive.Image) (*image, error) {
 	if dir == "" {
 		dir = "/"
 	}
-	return &image{Env: env, Entrypoint: c.Entrypoint, Cmd: c.Cmd, WorkingDir: path.Clean("/" + dir)}, nil
+	dir = path.Clean("/" + dir)
+	for _, system := range []string{"/proc", "/sys", "/dev"} {
+		// A working directory there was once a way to an open folder of the host
+		// (CVE-2024-21626). runc looks out for it; no honest image needs it.
+		if dir == system || strings.HasPrefix(dir, system+"/") {
+			return nil, badImage("its working directory %.100q is not part of it", dir)
+		}
+	}
+	return &image{Env: env, Entrypoint: c.Entrypoint, Cmd: c.Cmd, WorkingDir: dir}, nil
 }
 
 // command is what runs: the entrypoint, then the arguments given, or the image's
@@ -85,7 +93,7 @@ func lookUp(spec string, passwd, group []byte) (user, error) {
 	}
 	entry := entryOf(passwd, name)
 	switch {
-	case entry != nil && len(entry) >= 4:
+	case len(entry) >= 4:
 		uid, uidErr := id(entry[2])
 		gid, gidErr := id(entry[3])
 		if uidErr != nil || gidErr != nil {
@@ -101,7 +109,7 @@ func lookUp(spec string, passwd, group []byte) (user, error) {
 	}
 	if hasGroup && groupName != "" {
 		gid, err := id(groupName)
-		if entry := entryOf(group, groupName); entry != nil && len(entry) >= 3 {
+		if entry := entryOf(group, groupName); len(entry) >= 3 {
 			gid, err = id(entry[2])
 		}
 		if err != nil {

@@ -152,6 +152,7 @@ func badPrograms(t *testing.T) []runtimetest.BadProgram {
 		{Name: "cut short", Content: whole[:len(whole)/2], Want: "cut short"},
 		{Name: "wrong architecture", Content: image(func(i *pack.Image) { i.Architecture = other }), Want: "the image is for " + other + ", this machine is " + architecture},
 		{Name: "no command", Content: image(func(i *pack.Image) { i.Config.Cmd = nil }), Want: "neither an entrypoint nor a command"},
+		{Name: "folder of the host", Content: image(func(i *pack.Image) { i.Config.WorkingDir = "/tmp/../proc/self/fd/7" }), Want: "working directory"},
 		{Name: "unknown user", Content: image(func(i *pack.Image) { i.Config.User = "ghost" }), Want: "/etc/passwd"},
 		{Name: "huge user", Content: image(func(i *pack.Image) { i.Config.User = "70000" }), Want: "65535"},
 	}

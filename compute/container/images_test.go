@@ -126,6 +126,27 @@ func TestEvilLinks(t *testing.T) {
 	}
 }
 
+// TestSmallest: the least that is accepted works, and less is refused in words.
+func TestSmallest(t *testing.T) {
+	need(t)
+	r := newIn(t, home)
+	defer r.Close()
+	image := guestImage(t, ocispec.ImageConfig{Cmd: []string{"/bin/probe", "hello"}})
+	least := compute.Limits{MemoryBytes: leastMemory, Pids: leastPids, OutputBytes: 1, OutputFiles: 1, LogBytes: 1, TruncateLogs: true, ShmBytes: 1, CPUMilli: 100}
+	result, run := runImage(t, r, image, func(s *compute.Spec) { s.Limits = least })
+	if !result.OK() || !result.LogsTruncated || logSizes(run) != 1 {
+		t.Errorf("result %+v", result)
+	}
+	for _, change := range []func(*compute.Limits){func(l *compute.Limits) { l.MemoryBytes-- }, func(l *compute.Limits) { l.Pids-- }} {
+		less := least
+		change(&less)
+		_, err := r.Prepare(context.Background(), compute.Spec{Dir: t.TempDir(), Program: write(t, pack.OCI, image), Limits: less})
+		if !errors.Is(err, compute.ErrInvalidSpec) || !strings.Contains(err.Error(), "at least 16 MiB") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // TestCircle: links that lead in circles are the image's fault, not the machine's.
 func TestCircle(t *testing.T) {
 	need(t)

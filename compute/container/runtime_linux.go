@@ -169,10 +169,19 @@ func (r *Runtime) Prepare(ctx context.Context, spec compute.Spec) (compute.Prepa
 	return p, nil
 }
 
+// What runc itself needs within a container before its program begins.
+const (
+	leastMemory = 16 << 20
+	leastPids   = 16
+)
+
 func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, error) {
 	spec.Limits.EnsureDefaults()
 	if err := spec.Validate(); err != nil {
 		return nil, err
+	}
+	if l := spec.Limits; l.MemoryBytes < leastMemory || l.Pids < leastPids {
+		return nil, fmt.Errorf("%w: a container needs at least %d MiB of memory and %d processes", compute.ErrInvalidSpec, leastMemory>>20, leastPids)
 	}
 	if spec.Deterministic {
 		return nil, fmt.Errorf("%w: a container cannot be made deterministic: use the wasm runtime for work that is to be replayed", compute.ErrInvalidSpec)

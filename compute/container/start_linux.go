@@ -38,8 +38,12 @@ func (r *Runtime) Start(ctx context.Context, cp compute.Prepared, run compute.Ru
 	if err := layOut(run, int(base+p.image.User.UID), int(base+p.image.User.GID)); err != nil {
 		return nil, err
 	}
-	if err := writeWhole(filepath.Join(run.Dir, supervise.BundleDir, "config.json"), ociSpec(p, run, id, base)); err != nil {
-		return nil, err
+	config, err := json.Marshal(ociSpec(p, run, id, base))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(run.Dir, supervise.BundleDir, "config.json"), config, 0o600)
+	}
+	if err != nil {
+		return nil, unavailable("describe the container", err)
 	}
 	t, err := r.begin(ctx, p, run, id, base)
 	if err != nil {

@@ -70,7 +70,8 @@ func layOut(run compute.Run, uid, gid int) error {
 }
 
 // record writes the state. A link, not a rename: of two starters in one
-// directory the second must fail.
+// directory the second must fail. It is not flushed to the disk: a power cut that
+// loses it ends the container as well.
 //
 // Errors: compute.ErrExists, compute.ErrUnavailable.
 func (s *state) record(dir string) error {
@@ -84,7 +85,7 @@ func (s *state) record(dir string) error {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	err = errors.Join(err, tmp.Close())
 	if err == nil {
 		err = os.Link(tmp.Name(), filepath.Join(dir, supervise.StateFile))
 	}

@@ -82,6 +82,11 @@ func hidden(dir string, processes []int) uint64 {
 // tidy leaves only what a caller can collect without surprise: no FIFO that
 // blocks its reader, no socket, no device, and nothing that is set-uid.
 func tidy(dir string) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // what cannot be walked cannot be collected either
@@ -90,14 +95,18 @@ func tidy(dir string) {
 		if err != nil {
 			return nil //nolint:nilerr // as above
 		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
 		switch mode := info.Mode(); {
 		case mode.IsDir(), mode&fs.ModeSymlink != 0:
 		case mode.IsRegular():
 			if mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
-				_ = os.Chmod(path, mode.Perm())
+				_ = root.Chmod(name, mode.Perm())
 			}
 		default:
-			_ = os.Remove(path)
+			_ = root.Remove(name)
 		}
 		return nil
 	})

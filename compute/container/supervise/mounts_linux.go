@@ -30,7 +30,8 @@ func furnish(job *Job) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("make a mount namespace of our own: %w", err)
 	}
-	if err := os.MkdirAll(Box, 0o755); err != nil { //nolint:gosec // the container's user must pass through
+	// The container's user must pass through all of these folders.
+	if err := os.MkdirAll(Box, 0o755); err != nil {
 		return err
 	}
 	if err := unix.Mount("tmpfs", Box, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d", scratchBytes)); err != nil {
@@ -44,7 +45,7 @@ func furnish(job *Job) error {
 	if err := mountRoot(job, ids); err != nil {
 		return err
 	}
-	if err := os.Mkdir(InDir, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.Mkdir(InDir, 0o755); err != nil {
 		return err
 	}
 	for i, path := range job.Inputs {
@@ -59,8 +60,8 @@ func furnish(job *Job) error {
 func mountRoot(job *Job, ids *os.File) error {
 	lowers := make([]string, len(job.Lowers))
 	for i, layer := range job.Lowers {
-		lowers[i] = fmt.Sprintf("%s/l/%d", Box, i)            // short: all of them must fit into one page
-		if err := os.MkdirAll(lowers[i], 0o755); err != nil { //nolint:gosec // as in furnish
+		lowers[i] = fmt.Sprintf("%s/l/%d", Box, i) // short: all of them must fit into one page
+		if err := os.MkdirAll(lowers[i], 0o755); err != nil {
 			return err
 		}
 		if err := cloneMount(layer, lowers[i], ids, unix.MOUNT_ATTR_RDONLY); err != nil {
@@ -69,7 +70,7 @@ func mountRoot(job *Job, ids *os.File) error {
 	}
 	upper, work := Box+"/upper", Box+"/work"
 	for _, dir := range []string{upper, work, RootDir} {
-		if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as in furnish
+		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
@@ -90,9 +91,9 @@ func showInput(path, at string, ids *os.File) error {
 		return err
 	}
 	if info.IsDir() {
-		err = os.Mkdir(at, 0o755) //nolint:gosec // as in furnish
+		err = os.Mkdir(at, 0o755)
 	} else {
-		err = os.WriteFile(at, nil, 0o644) //nolint:gosec // as in furnish
+		err = os.WriteFile(at, nil, 0o644)
 	}
 	if err != nil {
 		return err

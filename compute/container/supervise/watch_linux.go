@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,7 +90,7 @@ func (s *supervisor) kill(why compute.Reason) {
 	if s.why == compute.ReasonUnknown {
 		s.why = why
 	}
-	if err := unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH { //nolint:errorlint // a bare errno
+	if err := unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		fmt.Fprintln(os.Stderr, "supervise: kill:", err)
 	}
 }
