@@ -254,3 +254,54 @@ func TestCacheLimit(t *testing.T) {
 	}
 	defer fourth.Close()
 }
+
+// TestRunningImageStays: a container keeps its image by itself, when neither its
+// Prepared nor its provider does any more.
+func TestRunningImageStays(t *testing.T) {
+	need(t)
+	config := Config{Home: t.TempDir(), Worker: runtimetest.BuildWorker(t)}
+	program := probeImage(t)
+	r, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(r.engine.run)
+	defer r.StopEngine()
+	dir := t.TempDir()
+	p, err := r.prepare(context.Background(), compute.Spec{Dir: dir, Program: program, Args: []string{"stubborn"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := r.Start(context.Background(), p, compute.Run{ID: "x", Dir: filepath.Join(dir, "x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer task.Stop(context.Background(), 0)
+	p.Close()
+	config.CacheBytes = p.image.Unpacked + 1<<20 // no room for both
+	small, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer small.Close()
+	layer, err := pack.Layer(pack.Executable("big", make([]byte, 2<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := write(t, pack.OCI, pack.Image{Architecture: architecture, Config: ocispec.ImageConfig{Cmd: []string{"/big"}}, Layers: [][]byte{layer}})
+	spec := compute.Spec{Dir: t.TempDir(), Program: other}
+	if _, err := small.prepare(context.Background(), spec); !errors.Is(err, compute.ErrUnavailable) {
+		t.Errorf("a running container's image made room: %v", err)
+	}
+	if err := task.Stop(context.Background(), 0); err != nil {
+		t.Fatal(err)
+	}
+	q, err := small.prepare(context.Background(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+	if _, err := os.Stat(p.image.Lowers[0]); err == nil {
+		t.Error("the layers of the ended container are still there")
+	}
+}

@@ -86,7 +86,8 @@ func recovered(t *testing.T, r compute.Runtime, run compute.Run) compute.Result 
 	return result
 }
 
-// gone waits until the supervisor of a task is.
+// gone waits until nobody stands over a task any more: until its lock is free. A
+// process table may show its first thread as ended while another still holds it.
 func gone(t *testing.T, run compute.Run) {
 	t.Helper()
 	s, err := readState(run)
@@ -94,7 +95,11 @@ func gone(t *testing.T, run compute.Run) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if born, err := bornAt(s.PID); err != nil || born != s.Born {
+		if _, err := os.Stat(s.Lock); err != nil {
+			return
+		}
+		if held := tryLock(s.Lock); held != nil {
+			held.Close()
 			return
 		}
 	}
