@@ -60,9 +60,6 @@ func layOut(run compute.Run, uid, gid int) error {
 			return unavailable("task directory", err)
 		}
 	}
-	if err := os.Remove(filepath.Join(run.Dir, supervise.StopFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unavailable("task directory", err)
-	}
 	if err := os.Chown(run.Out(), uid, gid); err != nil {
 		return unavailable("task directory", err)
 	}

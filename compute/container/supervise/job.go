@@ -13,9 +13,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,12 +37,14 @@ const (
 const (
 	StateFile    = "task.json"  // the caller's record, written before the first instruction
 	FinalFile    = "final.json" // the supervisor's account, written after the last
-	StopFile     = "stop.json"  // a caller's wish to end it
 	CountersFile = "counters"   // bytes under /out, as last measured
 	BundleDir    = "bundle"     // the OCI bundle and scratch of the supervisor
 	RuncLog      = "runc.log"   // what runc said, in the bundle
 	WorkerLog    = "supervisor.log"
 )
+
+// stopPrefix begins the names of wishes to end a container.
+const stopPrefix = "stop."
 
 // FinalRoom is how many spaces FinalFile holds from the start, so that an account
 // can be given when the container has filled the disk.
@@ -98,9 +101,6 @@ type Final struct {
 	Done          bool // last field: a torn write cannot have it
 }
 
-// Stop is a wish to end the container, with time to do so by itself.
-type Stop struct{ Grace time.Duration }
-
 // ReadFinal returns the account in dir, if there is a whole one.
 func ReadFinal(dir string) (Final, bool) {
 	var f Final
@@ -136,42 +136,30 @@ func WriteFinal(dir string, f Final) error {
 	return errors.Join(err, file.Close())
 }
 
-// AskToStop leaves a wish in dir. A later, shorter one replaces it.
+// AskToStop leaves a wish in dir: that the container end, by itself if it can
+// within grace. A wish is a file without content, named after its time, so
+// several callers cannot undo each other's: the soonest one stands.
 func AskToStop(dir string, grace time.Duration) error {
-	b, err := json.Marshal(Stop{Grace: max(grace, 0)})
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(dir, StopFile+".")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(dir, StopFile))
-	}
-	if err != nil {
-		os.Remove(tmp.Name())
-	}
-	return err
+	by := time.Now().Add(max(grace, 0))
+	return os.WriteFile(filepath.Join(dir, stopPrefix+strconv.FormatInt(by.UnixNano(), 10)), nil, 0o600)
 }
 
-// readStop returns the wish in dir. A wish that cannot be read is one without
-// grace: somebody wanted an end.
-func readStop(dir string) (Stop, bool) {
-	var s Stop
-	b, err := os.ReadFile(filepath.Join(dir, StopFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, false
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &s)
-	}
+// graceLeft is the time until the soonest wish in dir. None that can be read is
+// none: somebody wanted an end.
+func graceLeft(dir string) time.Duration {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return Stop{}, true
+		return 0
 	}
-	return s, true
+	var soonest int64
+	for _, e := range entries {
+		if digits, ok := strings.CutPrefix(e.Name(), stopPrefix); ok {
+			if by, err := strconv.ParseInt(digits, 10, 64); err == nil && (soonest == 0 || by < soonest) {
+				soonest = by
+			}
+		}
+	}
+	return time.Until(time.Unix(0, soonest))
 }
 
 // size writes n bytes as people read them.

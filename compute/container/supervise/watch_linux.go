@@ -97,8 +97,8 @@ func (s *supervisor) kill(why compute.Reason) {
 
 // askToEnd does what a caller's wish says: at once, or after some grace.
 func (s *supervisor) askToEnd() <-chan time.Time {
-	wish, _ := readStop(s.job.Dir)
-	if wish.Grace <= 0 {
+	grace := graceLeft(s.job.Dir)
+	if grace <= 0 {
 		s.kill(compute.ReasonStopped)
 		return nil
 	}
@@ -106,7 +106,7 @@ func (s *supervisor) askToEnd() <-chan time.Time {
 		s.asked = true
 		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGTERM, nil, 0) // it may be gone
 	}
-	return time.After(wish.Grace)
+	return time.After(grace)
 }
 
 // account writes down how it ended, before the last trace of the container is
