@@ -1,7 +1,6 @@
 // Package compute is the plug-in point for running a tenant's program on a
-// provider's machine: one Runtime interface, many runtimes (wasm today,
-// containers later), one conformance suite (compute/runtimetest) that all of
-// them pass.
+// provider's machine: one Runtime interface, many runtimes (wasm, container), one
+// conformance suite (compute/runtimetest) that all of them pass.
 //
 // A runtime knows programs, files and limits. It deliberately knows nothing of
 // leases, money, peers or the chain, and it moves no bytes over the network:
@@ -29,7 +28,7 @@ import (
 // Runtime runs programs of one kind. Implementations are safe for concurrent
 // use.
 type Runtime interface {
-	// Name is the short name manifests use: "wasm".
+	// Name is the short name manifests use: "wasm", "container".
 	Name() string
 
 	// Probe tries what this machine can run and enforce, and reports only what
@@ -111,17 +110,18 @@ type Spec struct {
 	// Dir is a directory of the caller's, on the file system that takes the
 	// outputs. Every Run.Dir lies below it. Absolute.
 	Dir string
-	// Program is the host path of the module (wasm) or image layout
-	// (containers). Absolute.
+	// Program is the host path of the module (wasm) or of an image archive
+	// (container: an OCI layout or a docker archive, as a tar). Absolute.
 	Program string
 	// ProgramKey tells programs apart: equal keys promise equal bytes. A caller
 	// that has verified a content hash gives it, and spares the runtime computing
 	// one. Empty: the runtime does. At most MaxKey bytes.
 	ProgramKey []byte
-	// Args are the program's arguments after its own name.
+	// Args are the program's arguments after its own name; for an image, what
+	// takes the place of its command.
 	Args []string
-	// Env are KEY=VALUE pairs, the program's whole environment. Nothing is
-	// inherited from the host.
+	// Env are KEY=VALUE pairs, the program's whole environment beside what its
+	// image brings. Nothing is inherited from the host.
 	Env []string
 	// Inputs appear to the program, read-only, as /in/<Name>.
 	Inputs []Input
@@ -216,6 +216,8 @@ const (
 	// ReasonUnknown is never the reason of a Result.
 	ReasonUnknown Reason = 0
 	// ReasonExited means the program returned or called exit; ExitCode is its own.
+	// A container's is 127 if its image cannot run the program, and 128 and more
+	// if a signal ended it, as shells have it.
 	ReasonExited Reason = 1
 	// ReasonTrap means the program did what its machine forbids (unreachable, out of
 	// bounds, stack overflow).

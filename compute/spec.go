@@ -42,6 +42,12 @@ type Limits struct {
 	LogBytes     uint64        // stdout and stderr together
 	TruncateLogs bool          // at LogBytes drop further logs instead of ending the task
 	Timeout      time.Duration // wall clock from Start
+
+	// What follows is for runtimes whose programs have processes (containers);
+	// the others hold one thread anyway.
+	CPUMilli uint64 // thousandths of a core; zero: as many as the machine has
+	Pids     uint64 // processes and threads
+	ShmBytes uint64 // /dev/shm, part of MemoryBytes
 }
 
 // Defaults of Limits.
@@ -51,6 +57,13 @@ const (
 	DefaultOutputFiles = 65536
 	DefaultLogBytes    = 16 << 20
 	DefaultTimeout     = 10 * time.Minute
+	DefaultPids        = 1024
+)
+
+// Bounds of Limits.
+const (
+	MaxCPUMilli = 1 << 20
+	MaxPids     = 1 << 16
 )
 
 // EnsureDefaults fills in what was left zero.
@@ -60,6 +73,22 @@ func (l *Limits) EnsureDefaults() {
 	setDefault(&l.OutputFiles, DefaultOutputFiles)
 	setDefault(&l.LogBytes, DefaultLogBytes)
 	setDefault(&l.Timeout, DefaultTimeout)
+	setDefault(&l.Pids, DefaultPids)
+	setDefault(&l.ShmBytes, l.MemoryBytes/2)
+}
+
+func (l *Limits) validate() error {
+	switch {
+	case l.Timeout < 0:
+		return invalid("timeout %v is negative", l.Timeout)
+	case l.CPUMilli > MaxCPUMilli:
+		return invalid("%d thousandths of a core, at most %d are allowed", l.CPUMilli, MaxCPUMilli)
+	case l.Pids > MaxPids:
+		return invalid("%d processes, at most %d are allowed", l.Pids, MaxPids)
+	case l.MemoryBytes > 0 && l.ShmBytes > l.MemoryBytes:
+		return invalid("%d bytes of shared memory are more than the %d bytes of memory they are part of", l.ShmBytes, l.MemoryBytes)
+	}
+	return nil
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -102,8 +131,8 @@ func (s *Spec) Validate() error {
 	if size > MaxArgBytes {
 		return invalid("arguments and environment are %d bytes, at most %d are allowed", size, MaxArgBytes)
 	}
-	if s.Limits.Timeout < 0 {
-		return invalid("timeout %v is negative", s.Limits.Timeout)
+	if err := s.Limits.validate(); err != nil {
+		return err
 	}
 	return validInputs(s.Inputs)
 }

@@ -25,6 +25,12 @@ func BuildWasm(tb testing.TB, pkg string) string {
 // BuildProbe builds the suite's own guest.
 func BuildProbe(tb testing.TB) string { return BuildWasm(tb, "compute/runtimetest/testdata/probe") }
 
+// BuildSystemProbe builds the suite's guest for a runtime whose programs have a
+// system of this machine's kind.
+func BuildSystemProbe(tb testing.TB) string {
+	return build(tb, "probe", module+"/compute/runtimetest/testdata/probe", "CGO_ENABLED=0")
+}
+
 // CacheDir is a directory of compiled code that test runs share, so that only
 // the first compiles.
 func CacheDir(tb testing.TB) string {

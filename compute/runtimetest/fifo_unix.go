@@ -2,6 +2,24 @@
 
 package runtimetest
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+	"testing"
+)
 
 func makeFIFO(path string) error { return syscall.Mkfifo(path, 0o600) }
+
+// ownerOf is the user a file belongs to, where files belong to users.
+func ownerOf(t *testing.T, path string) (uint32, bool) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return st.Uid, true
+}

@@ -11,8 +11,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,6 +32,26 @@ type Harness struct {
 	Probe string
 	// BadPrograms are files that Prepare must refuse.
 	BadPrograms []BadProgram
+	Traits
+}
+
+// Traits is what may differ between kinds of runtime. What is false is not
+// tested, except where the opposite is promised.
+type Traits struct {
+	// Deterministic: clocks and randomness can be made to depend on a seed.
+	Deterministic bool
+	// System: a program has a system of its own (processes, signals, /proc,
+	// /dev) and can be asked to end. Without it, it can have no process but
+	// itself.
+	System bool
+	// Measured: what is written to /out is measured now and then rather than
+	// counted before it is written, so there may be more of it than the limit.
+	Measured bool
+	// ScratchInMemory: /tmp is a part of the memory, so that filling it is the
+	// program's own failure. Without it, it counts as output.
+	ScratchInMemory bool
+	// Env is what the runtime itself adds to a program's environment.
+	Env []string
 }
 
 // BadProgram is a program that must be refused with a text that says why.
@@ -53,6 +75,9 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Hostile", s.testHostile)
 	t.Run("Control", s.testControl)
 	t.Run("Recover", s.testRecover)
+	if s.System {
+		t.Run("System", s.testSystem)
+	}
 }
 
 type suite struct {
@@ -280,7 +305,9 @@ func (s *suite) testPrograms(t *testing.T) {
 		e.spec.Env = []string{"A=1", "B=from the spec"}
 		e.run.Env = []string{"B=from the run", "MOYAI_INDEX=7"}
 		t.Setenv("MOYAI_SECRET", "of the host")
-		want := "args [\"\" \"two words\" \"--flag=ü\\n\"]\nenv [\"A=1\" \"B=from the run\" \"MOYAI_INDEX=7\"]\ndir \"/\"\n"
+		env := append([]string{"A=1", "B=from the run", "MOYAI_INDEX=7"}, s.Env...)
+		slices.Sort(env)
+		want := fmt.Sprintf("args [\"\" \"two words\" \"--flag=ü\\n\"]\nenv %q\ndir \"/\"\n", env)
 		if got := e.ok(); got != want {
 			t.Errorf("got %s want %s", got, want)
 		}
@@ -370,6 +397,14 @@ func (s *suite) testPrograms(t *testing.T) {
 		}
 	})
 	t.Run("deterministic", func(t *testing.T) {
+		if !s.Deterministic {
+			e := s.task(t, "random")
+			e.spec.Deterministic = true
+			if p, err := s.runtime.Prepare(e.context(), e.spec); !errors.Is(err, compute.ErrInvalidSpec) {
+				t.Errorf("what cannot be promised was accepted: %v, %v", p, err)
+			}
+			return
+		}
 		draw := func(seed uint64) string {
 			e := s.task(t, "random")
 			e.spec.Deterministic, e.spec.Seed = true, seed

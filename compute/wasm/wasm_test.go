@@ -33,8 +33,9 @@ func newRuntime(tb testing.TB) compute.Runtime {
 
 func TestConformance(t *testing.T) {
 	runtimetest.Run(t, runtimetest.Harness{
-		New:   newRuntime,
-		Probe: runtimetest.BuildProbe(t),
+		New:    newRuntime,
+		Probe:  runtimetest.BuildProbe(t),
+		Traits: runtimetest.Traits{Deterministic: true},
 		BadPrograms: []runtimetest.BadProgram{
 			{Name: "empty", Want: "not a wasm file: it is empty"},
 			{Name: "text", Content: []byte("#!/bin/sh\n"), Want: "not a wasm file"},

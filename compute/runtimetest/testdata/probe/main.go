@@ -18,6 +18,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -339,13 +340,29 @@ func rewrite([]string) error {
 	if err := os.Mkdir("/out/sub", 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename("/tmp/draft", "/out/sub/final"); err != nil {
+	if err := move("/tmp/draft", "/out/sub/final"); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/out/gone", []byte("x"), 0o644); err != nil {
 		return err
 	}
 	return os.Remove("/out/gone")
+}
+
+// move renames, or copies between file systems, as mv does.
+func move(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o644)
+	}
+	if err == nil {
+		err = os.Remove(from)
+	}
+	return err
 }
 
 // files writes n files of one byte, to see counting from outside.

@@ -1,0 +1,48 @@
+//go:build linux
+
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/moyai-network/moyai/compute"
+)
+
+// BenchmarkStart is the way from Start to the first byte of output, with the
+// image prepared.
+func BenchmarkStart(b *testing.B) {
+	need(b)
+	r := newRuntime(b)
+	defer r.Close()
+	dir := b.TempDir()
+	p, err := r.Prepare(context.Background(), compute.Spec{Dir: dir, Program: probeImage(b), Args: []string{"hello"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	n := 0
+	for b.Loop() {
+		n++
+		run := compute.Run{ID: "x", Dir: filepath.Join(dir, strconv.Itoa(n))}
+		task, err := r.Start(context.Background(), p, run)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for {
+			if info, err := os.Stat(run.Stdout()); err == nil && info.Size() > 0 {
+				break
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+		b.StopTimer()
+		if _, err := task.Wait(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}

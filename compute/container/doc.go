@@ -1,0 +1,82 @@
+// Package container runs OCI images: containerd keeps and unpacks them, runc
+// runs them, and a small supervisor (compute/container/supervise, a mode of
+// moyai-worker) stands over each and holds it to its limits while neither the
+// provider nor containerd lives.
+//
+// A program is a file: an OCI layout or a docker archive. Nothing is pulled from
+// anywhere here. A container is root in a user namespace of its own, whose ids
+// mean nothing on the host; it has no capabilities, no network but its own
+// loopback, and sees /in and /out, a read-only root file system, and tmpfs at
+// /tmp, /run and /dev/shm.
+//
+// It does not hide a tenant's data from the owner of the machine, and it shares
+// the owner's kernel: a defect of the kernel is a way out.
+//
+// # What a caller must pass
+//
+// Config.Home, a folder of its own on a file system with room for images, and
+// nothing else. The process must be root. Where a service manager stops the
+// caller, it must leave the other processes alone (systemd: KillMode=process), or
+// containers end with it. Spec.Deterministic is refused. Collecting Run.Out()
+// must not follow symbolic links: they are the tenant's.
+package container
+
+import (
+	"runtime"
+	"time"
+)
+
+// Name is the runtime's name in manifests.
+const Name = "container"
+
+// Config says where a Runtime finds and keeps things.
+type Config struct {
+	// Home is a folder of its own: images, and containerd's data if we start it.
+	// Several runtimes, also of several processes, may share it. Required.
+	Home string
+	// Worker is the path of the moyai-worker executable. Empty: beside this
+	// program or in PATH. It must be statically linked, as `make build` does.
+	Worker string
+	// Socket is the address of a containerd that somebody else runs. Empty: one
+	// of our own is started, and found again after a restart.
+	Socket string
+	// Containerd and Runc are the executables. Empty: from PATH.
+	Containerd, Runc string
+	// UIDBase is the first of UIDBase+UIDRanges·65536 user ids that containers
+	// have on the host. Nothing else there may use them.
+	UIDBase, UIDRanges uint32
+	// ImageBytes bounds one image unpacked, ImageEntries its files and
+	// ImageLayers its layers.
+	ImageBytes   int64
+	ImageEntries int
+	ImageLayers  int
+	// CacheBytes bounds all unpacked images; the least recently used go first,
+	// but never one in use.
+	CacheBytes int64
+	// StartTimeout bounds what a container's creation may take.
+	StartTimeout time.Duration
+}
+
+// idsPerContainer is what images expect of user ids.
+const idsPerContainer = 65536
+
+// EnsureDefaults fills in what was left zero.
+func (c *Config) EnsureDefaults() {
+	set(&c.UIDBase, 1<<30)
+	set(&c.UIDRanges, 8192)
+	set(&c.ImageBytes, 64<<30)
+	set(&c.ImageEntries, 2_000_000)
+	set(&c.ImageLayers, 127)
+	set(&c.CacheBytes, 128<<30)
+	set(&c.StartTimeout, time.Minute)
+}
+
+func set[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// architecture is this machine's, as images name it.
+const architecture = runtime.GOARCH

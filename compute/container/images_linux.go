@@ -1,0 +1,274 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container/internal/archive"
+)
+
+// images are unpacked images, by the hash of the archive they came in. Each has a
+// record that says where its layers are, and a lock file: who runs it holds a
+// shared lock, so that whoever makes room sees across processes, and after any
+// of them was killed, what is in use.
+type images struct {
+	engine *engine
+	config Config
+
+	mu     sync.Mutex
+	hashes map[fileID]string
+}
+
+// fileID is a file as it was when it was hashed.
+type fileID struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime syscall.Timespec
+}
+
+// image is an unpacked image. It is plain data: the record on disk.
+type image struct {
+	Lowers   []string // folders of its layers, topmost first
+	View     string   // the snapshot that keeps them
+	Unpacked int64
+
+	Env, Entrypoint, Cmd []string
+	WorkingDir           string
+	User                 user
+}
+
+// maxRecord bounds a record: a configuration and a path per layer.
+const maxRecord = 8 << 20
+
+func (s *images) record(hash string) string {
+	return filepath.Join(s.config.Home, "images", hash+".json")
+}
+
+func (s *images) lock(hash string) string {
+	return filepath.Join(s.config.Home, "images", hash+".lock")
+}
+
+// ensure returns the image in the file, unpacking it if it is not here yet, and
+// the hash to lock it by. The returned file holds a shared lock.
+//
+// Errors: compute.ErrBadProgram, compute.ErrUnavailable, ctx's.
+func (s *images) ensure(ctx context.Context, program string) (*image, string, *os.File, error) {
+	hash, err := s.hash(ctx, program)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	for {
+		held, err := lockFile(ctx, s.lock(hash), unix.LOCK_SH)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		if img := s.find(hash); img != nil {
+			return img, hash, held, nil
+		}
+		held.Close()
+		if err := s.add(ctx, program, hash); err != nil {
+			return nil, "", nil, err
+		}
+	}
+}
+
+// find returns what the record says if the layers are where it says.
+func (s *images) find(hash string) *image {
+	b, err := readBounded(s.record(hash), maxRecord)
+	img := new(image)
+	if err != nil || json.Unmarshal(b, img) != nil || len(img.Lowers) == 0 {
+		return nil
+	}
+	for _, dir := range img.Lowers {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil
+		}
+	}
+	now := time.Now()
+	_ = os.Chtimes(s.record(hash), now, now) // only the order of eviction depends on it
+	return img
+}
+
+// add checks and unpacks an image, then makes room.
+func (s *images) add(ctx context.Context, program, hash string) error {
+	held, err := lockFile(ctx, s.lock(hash), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if s.find(hash) != nil {
+		return nil // somebody else was quicker
+	}
+	a, err := archive.Open(ctx, program, filepath.Join(s.config.Home, "scratch"), archive.Limits{
+		UnpackedBytes: s.config.ImageBytes, Entries: s.config.ImageEntries, Layers: s.config.ImageLayers,
+	})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	checked, err := a.Image(architecture)
+	if err != nil {
+		return err
+	}
+	img, err := fromConfig(checked)
+	if err != nil {
+		return err
+	}
+	if err := a.Verify(ctx, checked); err != nil {
+		return err
+	}
+	if img.User, err = lookUp(checked.Config.User, checked.Passwd, checked.Group); err != nil {
+		return err
+	}
+	img.Unpacked = checked.Unpacked
+	if err := s.makeRoom(ctx, img.Unpacked); err != nil {
+		return err
+	}
+	if img.View, img.Lowers, err = s.engine.unpack(ctx, hash, checked.Layers); err != nil {
+		return err
+	}
+	return writeWhole(s.record(hash), img)
+}
+
+// makeRoom removes images that nobody runs, the least recently used first, until
+// more bytes fit.
+func (s *images) makeRoom(ctx context.Context, more int64) error {
+	records, err := filepath.Glob(filepath.Join(s.config.Home, "images", "*.json"))
+	if err != nil {
+		return unavailable("list images", err)
+	}
+	type old struct {
+		hash string
+		used time.Time
+		img  image
+	}
+	var all []old
+	total := more
+	for _, path := range records {
+		var o old
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		b, err := readBounded(path, maxRecord)
+		if err != nil || json.Unmarshal(b, &o.img) != nil {
+			continue
+		}
+		o.hash, o.used = strings.TrimSuffix(filepath.Base(path), ".json"), info.ModTime()
+		total += o.img.Unpacked
+		all = append(all, o)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].used.Before(all[j].used) })
+	for _, o := range all {
+		if total <= s.config.CacheBytes {
+			return nil
+		}
+		held := tryLock(s.lock(o.hash))
+		if held == nil {
+			continue // in use
+		}
+		err := os.Remove(s.record(o.hash))
+		if err == nil {
+			err = s.engine.discard(ctx, o.img.View)
+		}
+		held.Close()
+		if err != nil {
+			return unavailable("remove an old image", err)
+		}
+		total -= o.img.Unpacked
+	}
+	if total > s.config.CacheBytes {
+		return fmt.Errorf("%w: images in use take all of the %d bytes that are set aside for images", compute.ErrUnavailable, s.config.CacheBytes)
+	}
+	return nil
+}
+
+// hash is the SHA-256 of a file, remembered while the file stays the same.
+func (s *images) hash(ctx context.Context, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", unavailable("read the image", err)
+	}
+	defer f.Close()
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return "", unavailable("read the image", err)
+	}
+	id := fileID{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}
+	s.mu.Lock()
+	known := s.hashes[id]
+	s.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	h := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := f.Read(buffer)
+		h.Write(buffer[:n])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", unavailable("read the image", err)
+		}
+	}
+	known = hex.EncodeToString(h.Sum(nil))
+	s.mu.Lock()
+	if len(s.hashes) >= 1024 {
+		clear(s.hashes)
+	}
+	s.hashes[id] = known
+	s.mu.Unlock()
+	return known, nil
+}
+
+// writeWhole writes JSON so that a reader sees all of it or nothing.
+func writeWhole(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return unavailable("write "+path, err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".")
+	if err != nil {
+		return unavailable("write "+path, err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = io.Copy(tmp, bytes.NewReader(b))
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return unavailable("write "+path, err)
+	}
+	return nil
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}

@@ -1,0 +1,128 @@
+package container
+
+import (
+	"fmt"
+	"strconv"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container/supervise"
+)
+
+// masked and readonly are the parts of /proc and /sys that are the host's own,
+// as container engines hide them (moby's and containerd's lists together).
+var (
+	masked = []string{
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+		"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/fs/bpf",
+	}
+	readonly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+)
+
+// oomScore makes the kernel end a container before a program of the owner's.
+const oomScore = 500
+
+// mostFiles is a container's nofile limit where this process may have as many.
+const mostFiles = 1 << 16
+
+// cgroupParent holds all containers, whoever started them.
+const cgroupParent = "/moyai/"
+
+// ociSpec says to runc what the container is.
+func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
+	limits := &p.spec.Limits
+	who := p.image.User
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: base, Size: idsPerContainer}}
+	none := []string{}
+	score := oomScore
+	s := &specs.Spec{
+		Version: "1.0.2",
+		Process: &specs.Process{
+			User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: who.Groups},
+			Args:            p.command,
+			Env:             p.image.environment(p.spec.Env, run.Env),
+			Cwd:             p.image.WorkingDir,
+			Capabilities:    &specs.LinuxCapabilities{Bounding: none, Effective: none, Permitted: none, Inheritable: none, Ambient: none},
+			Rlimits:         rlimits(limits),
+			NoNewPrivileges: true,
+			OOMScoreAdj:     &score,
+		},
+		Root:     &specs.Root{Path: supervise.RootDir, Readonly: true},
+		Hostname: "moyai",
+		Mounts:   mounts(p, run),
+		Linux: &specs.Linux{
+			UIDMappings: ids,
+			GIDMappings: ids,
+			CgroupsPath: cgroupParent + id,
+			Resources:   resources(limits),
+			Namespaces: []specs.LinuxNamespace{
+				{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
+				{Type: specs.NetworkNamespace}, // with nothing in it but its own loopback
+			},
+			MaskedPaths:   masked,
+			ReadonlyPaths: readonly,
+		},
+	}
+	s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	return s
+}
+
+func resources(limits *compute.Limits) *specs.LinuxResources {
+	memory, pids := int64(limits.MemoryBytes), int64(limits.Pids)
+	r := &specs.LinuxResources{
+		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
+		Memory:  &specs.LinuxMemory{Limit: &memory, Swap: &memory}, // both together: no swap
+		Pids:    &specs.LinuxPids{Limit: &pids},
+	}
+	if limits.CPUMilli > 0 {
+		const period = 100_000 // microseconds
+		of := uint64(period)
+		quota := int64(max(limits.CPUMilli*period/1000, 1000)) // the kernel's least
+		r.CPU = &specs.LinuxCPU{Period: &of, Quota: &quota}
+	}
+	return r
+}
+
+func rlimits(limits *compute.Limits) []specs.POSIXRlimit {
+	files := uint64(mostFiles)
+	var own syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own) == nil {
+		files = min(files, own.Max)
+	}
+	return []specs.POSIXRlimit{
+		{Type: "RLIMIT_NOFILE", Soft: files, Hard: files},
+		{Type: "RLIMIT_CORE"},
+		// One file can never be larger than all of them may be: the kernel holds
+		// the commonest way of filling a disk exactly.
+		{Type: "RLIMIT_FSIZE", Soft: limits.OutputBytes, Hard: limits.OutputBytes},
+	}
+}
+
+func mounts(p *prepared, run compute.Run) []specs.Mount {
+	limits := &p.spec.Limits
+	tmpfs := func(at string, bytes uint64, mode string, more ...string) specs.Mount {
+		return specs.Mount{Destination: at, Type: "tmpfs", Source: "tmpfs",
+			Options: append([]string{"nosuid", "nodev", "mode=" + mode, fmt.Sprintf("size=%d", bytes)}, more...)}
+	}
+	list := []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=64k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		// Their pages count as the container's memory, so the limit holds for all.
+		tmpfs("/dev/shm", limits.ShmBytes, "1777", "noexec"),
+		tmpfs("/tmp", limits.MemoryBytes/2, "1777"),
+		tmpfs("/run", limits.MemoryBytes/4, "755"),
+		{Destination: "/out", Type: "bind", Source: run.Out(), Options: []string{"bind", "rw", "nosuid", "nodev"}},
+	}
+	for i, in := range p.spec.Inputs {
+		list = append(list, specs.Mount{Destination: "/in/" + in.Name, Type: "bind", Source: supervise.InDir + "/" + strconv.Itoa(i),
+			Options: []string{"bind", "ro", "nosuid", "nodev"}})
+	}
+	return list
+}

@@ -1,0 +1,274 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container/supervise"
+)
+
+// Runtime implements compute.Runtime.
+type Runtime struct {
+	config Config
+	engine *engine
+	images *images
+
+	mu    sync.Mutex
+	tasks map[string]*task // running, by directory
+}
+
+var _ compute.Runtime = (*Runtime)(nil)
+
+// New checks config and what the machine has, prepares the folders, and ends
+// containers that nobody stands over any more. It starts no containerd before the
+// first image is unpacked.
+//
+// Errors: compute.ErrUnavailable, with what to install or change.
+func New(config Config) (*Runtime, error) {
+	config.EnsureDefaults()
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("%w: containers need root here: run the provider as root", compute.ErrUnavailable)
+	}
+	if err := config.find(); err != nil {
+		return nil, err
+	}
+	e, err := newEngine(config)
+	if err != nil {
+		return nil, err
+	}
+	r := &Runtime{config: config, engine: e, images: &images{engine: e, config: config, hashes: map[fileID]string{}}, tasks: map[string]*task{}}
+	r.sweep()
+	return r, nil
+}
+
+// find fills in the executables and checks them.
+func (c *Config) find() error {
+	if c.Home == "" {
+		return fmt.Errorf("%w: no folder given for images", compute.ErrUnavailable)
+	}
+	var err error
+	if c.Home, err = filepath.Abs(c.Home); err != nil {
+		return unavailable("home", err)
+	}
+	for _, program := range []struct {
+		path *string
+		name string
+		fix  string
+	}{
+		{&c.Runc, "runc", "apt-get install runc"},
+		{&c.Containerd, "containerd", "apt-get install containerd"},
+		{&c.Worker, "moyai-worker", "put it beside this program (make build does)"},
+	} {
+		if *program.path != "" || program.name == "containerd" && c.Socket != "" {
+			continue
+		}
+		if *program.path, err = lookPath(program.name); err != nil {
+			return fmt.Errorf("%w: %s is not installed: %s", compute.ErrUnavailable, program.name, program.fix)
+		}
+	}
+	said, err := exec.Command(c.Runc, "--version").Output()
+	if err != nil {
+		return unavailable("run "+c.Runc, err)
+	}
+	if !bytes.Contains(said, []byte("libseccomp:")) {
+		return fmt.Errorf("%w: %s is built without seccomp, so its containers could use every system call: apt-get install runc", compute.ErrUnavailable, c.Runc)
+	}
+	return nil
+}
+
+// lookPath looks beside this program, then in PATH.
+func lookPath(name string) (string, error) {
+	if self, err := os.Executable(); err == nil {
+		if resolved, err := filepath.EvalSymlinks(self); err == nil {
+			self = resolved
+		}
+		beside := filepath.Join(filepath.Dir(self), name)
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
+			return beside, nil
+		}
+	}
+	return exec.LookPath(name)
+}
+
+// Name implements compute.Runtime.
+func (r *Runtime) Name() string { return Name }
+
+// Close implements compute.Runtime. A containerd of ours stays, for the next.
+func (r *Runtime) Close() error {
+	r.engine.close()
+	return nil
+}
+
+// StopEngine ends the containerd that this or an earlier Runtime of the same home
+// started, as when a machine leaves the network. Containers run on.
+//
+// Errors: compute.ErrUnavailable.
+func (r *Runtime) StopEngine() error {
+	r.engine.close()
+	return r.engine.shutdown()
+}
+
+// sweep ends containers whose supervisor was killed while nobody was there to
+// see it: without one their limits do not hold.
+func (r *Runtime) sweep() {
+	entries, err := os.ReadDir(r.engine.runcRoot())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		path := r.engine.lock(e.Name())
+		if _, err := os.Stat(path); err == nil {
+			held := tryLock(path)
+			if held == nil {
+				continue // somebody stands over it
+			}
+			defer held.Close()
+		}
+		if err := deleteContainer(r.config.Runc, r.engine.runcRoot(), e.Name()); err == nil {
+			os.Remove(path)
+		}
+	}
+}
+
+// deleteContainer kills and removes a container, its processes and its cgroup.
+// One that is not there is no error.
+func deleteContainer(runc, root, id string) error {
+	said, err := exec.Command(runc, "--root", root, "delete", "--force", id).CombinedOutput()
+	if err == nil || bytes.Contains(said, []byte("does not exist")) {
+		return nil
+	}
+	return fmt.Errorf("runc delete: %w: %s", err, bytes.TrimSpace(said))
+}
+
+// prepared implements compute.Prepared.
+type prepared struct {
+	r       *Runtime
+	spec    compute.Spec
+	image   *image
+	hash    string
+	command []string
+
+	once sync.Once
+	held *os.File // the image's lock
+}
+
+// Prepare implements compute.Runtime.
+func (r *Runtime) Prepare(ctx context.Context, spec compute.Spec) (compute.Prepared, error) {
+	p, err := r.prepare(ctx, spec)
+	if err != nil {
+		return nil, err // not p: a nil *prepared would be a non-nil interface
+	}
+	return p, nil
+}
+
+// What runc itself needs within a container before its program begins.
+const (
+	leastMemory = 16 << 20
+	leastPids   = 16
+)
+
+func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, error) {
+	spec.Limits.EnsureDefaults()
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	if l := spec.Limits; l.MemoryBytes < leastMemory || l.Pids < leastPids {
+		return nil, fmt.Errorf("%w: a container needs at least %d MiB of memory and %d processes", compute.ErrInvalidSpec, leastMemory>>20, leastPids)
+	}
+	if spec.Deterministic {
+		return nil, fmt.Errorf("%w: a container cannot be made deterministic: use the wasm runtime for work that is to be replayed", compute.ErrInvalidSpec)
+	}
+	if err := checkFiles(spec); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	img, hash, held, err := r.images.ensure(ctx, spec.Program)
+	if err != nil {
+		return nil, err
+	}
+	command, err := img.command(spec.Args)
+	if err != nil {
+		held.Close()
+		return nil, err
+	}
+	return &prepared{r: r, spec: spec, image: img, hash: hash, command: command, held: held}, nil
+}
+
+func checkFiles(spec compute.Spec) error {
+	info, err := os.Stat(spec.Program)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: image: %w", compute.ErrInvalidSpec, err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: not an image: %s is not a regular file", compute.ErrBadProgram, filepath.Base(spec.Program))
+	}
+	for _, in := range spec.Inputs {
+		info, err := os.Stat(in.Path)
+		if err != nil {
+			return fmt.Errorf("%w: input %s is missing: %w", compute.ErrInvalidSpec, in.Name, err)
+		}
+		if !info.IsDir() && !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: input %s is neither a file nor a directory", compute.ErrInvalidSpec, in.Name)
+		}
+	}
+	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+		return unavailable("task directory", err)
+	}
+	return nil
+}
+
+// Spec implements compute.Prepared.
+func (p *prepared) Spec() compute.Spec { return p.spec }
+
+// Close implements compute.Prepared: the image may go when its last task has.
+func (p *prepared) Close() error {
+	p.once.Do(func() { p.held.Close() })
+	return nil
+}
+
+// version names the engines for a person.
+func (r *Runtime) version(ctx context.Context) (string, error) {
+	client, err := r.engine.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	v, err := client.Version(ctx)
+	if err != nil {
+		return "", failed(ctx, "ask for its version", err)
+	}
+	said, err := exec.CommandContext(ctx, r.config.Runc, "--version").Output()
+	if err != nil {
+		return "", failed(ctx, "ask runc for its version", err)
+	}
+	first, _, _ := strings.Cut(string(said), "\n")
+	return "containerd " + v.Version + ", " + strings.Replace(first, " version", "", 1), nil
+}
+
+var errNotOurs = errors.New("it was not prepared by this runtime")
+
+// job is the supervisor's part of a task.
+func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
+	limits := &p.spec.Limits
+	inputs := make([]string, len(p.spec.Inputs))
+	for i, in := range p.spec.Inputs {
+		inputs[i] = in.Path
+	}
+	return supervise.Job{
+		ID: id, Dir: run.Dir, Runc: p.r.config.Runc, RuncRoot: p.r.engine.runcRoot(),
+		ImageLock: p.r.images.lock(p.hash), TaskLock: p.r.engine.lock(id),
+		Lowers: p.image.Lowers, Inputs: inputs, Stdin: run.Stdin,
+		UIDBase: base, IDs: idsPerContainer, UID: int(base + p.image.User.UID), GID: int(base + p.image.User.GID),
+		MemoryBytes: limits.MemoryBytes, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,
+		LogBytes: limits.LogBytes, TruncateLogs: limits.TruncateLogs, Timeout: limits.Timeout,
+	}
+}

@@ -1,0 +1,96 @@
+package supervise
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// Inside is the mode of a container that looks at its own walls, for a runtime's
+// Probe: it is the whole content of the image.
+const Inside = "look-around"
+
+// Report is what was found inside.
+type Report struct {
+	Seccomp, NoNewPrivs, CapEff, CapBnd string // as /proc/self/status has them
+	UIDMap                              string // the first line of /proc/self/uid_map
+	Interfaces                          []string
+	RootWritable                        bool
+	Children                            int // how many processes could be started before it was refused
+}
+
+// lookAround prints a Report, or does what its argument says.
+func lookAround(args []string) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "eat":
+			eat()
+		case "sit":
+			return beIdle()
+		}
+	}
+	var r Report
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "Seccomp":
+			r.Seccomp = value
+		case "NoNewPrivs":
+			r.NoNewPrivs = value
+		case "CapEff":
+			r.CapEff = value
+		case "CapBnd":
+			r.CapBnd = value
+		}
+	}
+	ids, _ := os.ReadFile("/proc/self/uid_map")
+	r.UIDMap, _, _ = strings.Cut(strings.Join(strings.Fields(string(ids)), " "), "\n")
+	interfaces, _ := net.Interfaces()
+	for _, i := range interfaces {
+		r.Interfaces = append(r.Interfaces, i.Name)
+	}
+	r.RootWritable = os.WriteFile("/written", nil, 0o600) == nil
+	r.Children = fork()
+	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// mostChildren is more than the probe's pids limit allows.
+const mostChildren = 64
+
+// fork starts processes until that is refused.
+func fork() int {
+	for n := range mostChildren {
+		cmd := exec.Command("/proc/self/exe", Inside, "sit")
+		if _, err := cmd.StdinPipe(); err != nil {
+			return n
+		}
+		if err := cmd.Start(); err != nil {
+			return n
+		}
+	}
+	return mostChildren
+}
+
+// eat takes memory without end.
+func eat() {
+	var kept [][]byte
+	for {
+		b := make([]byte, 4<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+		if len(kept) > 1<<20 {
+			return
+		}
+	}
+}

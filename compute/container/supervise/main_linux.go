@@ -1,0 +1,284 @@
+package supervise
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/compute"
+)
+
+// Main runs the mode that args name and returns the process's exit code.
+func Main(args []string) int {
+	switch args[0] {
+	case idle:
+		return beIdle()
+	case Inside:
+		return lookAround(args[1:])
+	case Mode:
+	default:
+		fmt.Fprintf(os.Stderr, "moyai-worker: no mode %q: it is started by moyai and of no use by hand\n", args[0])
+		return 64
+	}
+	if err := stand(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "supervise:", err)
+		return 1
+	}
+	return 0
+}
+
+// supervisor is one container being stood over.
+type supervisor struct {
+	job    Job
+	locks  []*os.File
+	logs   *logs
+	pid    int
+	pidfd  int
+	cgroup Cgroup
+	begun  time.Time
+
+	refused string         // why its program cannot be executed, if so
+	why     compute.Reason // why we killed it, if we did
+	asked   bool           // SIGTERM was sent
+	out     used           // as last measured
+}
+
+// stand does the whole of it: create, wait for the caller's word, start, watch,
+// account. When the caller goes away before its word, everything is undone.
+func stand(in io.Reader, out io.Writer) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	said := bufio.NewReader(io.LimitReader(in, maxMessage))
+	s := &supervisor{pidfd: -1}
+	line, err := said.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &s.job)
+	}
+	if err != nil {
+		return fmt.Errorf("read the job: %w", err)
+	}
+	err = s.create()
+	if err = errors.Join(err, reply(out, s.pid, err)); err != nil {
+		s.undo()
+		return err
+	}
+	if line, err := said.ReadString('\n'); err != nil || line != Go {
+		s.undo()
+		return errors.New("the caller went away before the container was to start")
+	}
+	if err := s.start(); err != nil {
+		s.undo()
+		_ = reply(out, 0, err)
+		return err
+	}
+	_ = reply(out, s.pid, nil) // who does not listen will recover the task
+	quiet()
+	return s.account(s.watch(signals))
+}
+
+func reply(w io.Writer, pid int, err error) error {
+	r := Reply{PID: pid}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	b, err := json.Marshal(r)
+	if err == nil {
+		_, err = w.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// quiet lets go of the pipes to the caller.
+func quiet() {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer null.Close()
+	_ = unix.Dup2(int(null.Fd()), 0)
+	_ = unix.Dup2(int(null.Fd()), 1)
+}
+
+// create makes everything but the program's first instruction.
+func (s *supervisor) create() error {
+	// The container's first process becomes our child when runc ends.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a reaper: %w", err)
+	}
+	for path, how := range map[string]int{s.job.TaskLock: unix.LOCK_EX, s.job.ImageLock: unix.LOCK_SH} {
+		f, err := lock(path, how)
+		if err != nil {
+			return err
+		}
+		s.locks = append(s.locks, f)
+	}
+	if err := furnish(&s.job); err != nil {
+		return err
+	}
+	stdin, err := openStdin(s.job.Stdin)
+	if err != nil {
+		return err
+	}
+	defer stdin.Close()
+	s.logs = newLogs(s.job.LogBytes)
+	stdout, err := s.stream("stdout")
+	if err != nil {
+		return err
+	}
+	defer stdout.Close()
+	stderr, err := s.stream("stderr")
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	pidFile := filepath.Join(s.job.Dir, BundleDir, "pid")
+	cmd := s.runc("create", "--bundle", filepath.Join(s.job.Dir, BundleDir), "--pid-file", pidFile, s.job.ID)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	if err := cmd.Run(); err != nil {
+		why := s.runcSaid(err)
+		if s.refused = tenantsFault(why); s.refused != "" {
+			return nil // a result, not a failure: reported once the caller has its record
+		}
+		return fmt.Errorf("runc create: %s", why)
+	}
+	return s.hold(pidFile)
+}
+
+// stream makes a pipe that ends in one of the task's log files. It belongs to the
+// container's user, or opening /dev/stdout would fail in there.
+func (s *supervisor) stream(name string) (*os.File, error) {
+	to, err := os.OpenFile(filepath.Join(s.job.Dir, name), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		to.Close()
+		return nil, err
+	}
+	if err := w.Chown(s.job.UID, s.job.GID); err != nil {
+		return nil, errors.Join(err, to.Close(), r.Close(), w.Close())
+	}
+	s.logs.carry(r, to)
+	return w, nil
+}
+
+// hold takes hold of the container's first process, by a handle that names it
+// for good.
+func (s *supervisor) hold(pidFile string) error {
+	b, err := os.ReadFile(pidFile)
+	if err != nil {
+		return err
+	}
+	if s.pid, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
+		return fmt.Errorf("read the container's pid: %w", err)
+	}
+	if s.pidfd, err = unix.PidfdOpen(s.pid, 0); err != nil {
+		return fmt.Errorf("take hold of the container's process: %w", err)
+	}
+	s.cgroup, err = CgroupOf(s.pid)
+	return err
+}
+
+func (s *supervisor) start() error {
+	s.begun = time.Now()
+	if s.refused != "" {
+		return nil
+	}
+	cmd := s.runc("start", s.job.ID)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("runc start: %s", s.runcSaid(err))
+	}
+	return nil
+}
+
+func (s *supervisor) runc(args ...string) *exec.Cmd {
+	log := filepath.Join(s.job.Dir, BundleDir, RuncLog)
+	cmd := exec.Command(s.job.Runc, append([]string{"--root", s.job.RuncRoot, "--log", log, "--log-format", "json"}, args...)...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	return cmd
+}
+
+// runcSaid is runc's own explanation of err: the last error in its log.
+func (s *supervisor) runcSaid(err error) string {
+	said := err.Error()
+	f, openErr := os.Open(filepath.Join(s.job.Dir, BundleDir, RuncLog))
+	if openErr != nil {
+		return said
+	}
+	defer f.Close()
+	scan := bufio.NewScanner(io.LimitReader(f, 1<<20))
+	for scan.Scan() {
+		var line struct{ Level, Msg string }
+		if json.Unmarshal(scan.Bytes(), &line) == nil && line.Level == "error" {
+			said = line.Msg
+		}
+	}
+	return said
+}
+
+// tenantsFault picks out of runc's words those that are about the image: its
+// program is not there, or is none, or what it has where something must be
+// mounted leads nowhere.
+func tenantsFault(said string) string {
+	for _, words := range []string{"too many levels of symbolic links", "not a directory"} {
+		if _, at, ok := strings.Cut(said, "to rootfs at "); ok && strings.Contains(at, words) {
+			where, _, _ := strings.Cut(at, ":")
+			return fmt.Sprintf("%s in it is in the way (%s)", where, words)
+		}
+	}
+	for _, words := range []string{"executable file not found", "no such file or directory", "permission denied", "exec format error", "not a directory"} {
+		if _, about, ok := strings.Cut(said, "exec: "); ok && strings.Contains(about, words) {
+			return about
+		}
+		if _, about, ok := strings.Cut(said, "chdir to cwd "); ok && strings.Contains(about, words) {
+			return "working directory " + about
+		}
+	}
+	return ""
+}
+
+// undo leaves nothing behind of a container that is not to be.
+func (s *supervisor) undo() {
+	if s.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0) // it may be gone
+		_, _ = s.reap()
+		unix.Close(s.pidfd)
+		s.pidfd = -1
+	}
+	s.remove()
+}
+
+// remove takes the container, its cgroup and its bundle away.
+func (s *supervisor) remove() {
+	if err := s.runc("delete", "--force", s.job.ID).Run(); err != nil && !strings.Contains(s.runcSaid(err), "does not exist") {
+		fmt.Fprintln(os.Stderr, "supervise: runc delete:", s.runcSaid(err))
+	}
+	os.RemoveAll(filepath.Join(s.job.Dir, BundleDir))
+	os.Remove(s.job.TaskLock) // last: a container without it is taken for forsaken
+}
+
+// reap waits for the container's first process; the kernel ends all others of
+// its pid namespace with it.
+func (s *supervisor) reap() (syscall.WaitStatus, error) {
+	var status syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(s.pid, &status, 0, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return status, err
+		}
+	}
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs what compute/container runs on, where that is possible: Debian's (or
+# Ubuntu's) containerd and runc, as root. Anywhere else it says what to install
+# and leaves it at that: without them the container suites are skipped by name.
+set -euo pipefail
+
+missing=()
+for program in containerd runc; do
+	command -v "$program" >/dev/null || missing+=("$program")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+	printf 'containerd and runc are here: %s; %s\n' "$(containerd --version)" "$(runc --version | head -n 1)"
+	exit 0
+fi
+
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get install -y --no-install-recommends "${missing[@]}" ||
+		{ apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; }
+	exit 0
+fi
+
+printf 'not installed: %s. On Debian: sudo apt-get install %s\n' "${missing[*]}" "${missing[*]}" >&2
+printf 'Without them, and without root, the tests of compute/container are skipped.\n' >&2
