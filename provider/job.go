@@ -173,7 +173,8 @@ func (j *job) spec() compute.Spec {
 		Dir: j.dir, Program: j.program(), ProgramKey: m.Module, Args: m.Args, Env: m.Environ(), Array: m.Array,
 		Limits: compute.Limits{
 			MemoryBytes: m.MemoryBytes, OutputBytes: m.OutputBytesMax, LogBytes: m.LogBytesMax,
-			Timeout: time.Duration(timeout) * time.Millisecond,
+			CPUMilli: min(quantities(j.a.order.Quantities)[DimCPU], compute.MaxCPUMilli),
+			Timeout:  time.Duration(timeout) * time.Millisecond,
 		},
 	}
 }

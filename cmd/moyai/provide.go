@@ -14,6 +14,7 @@ import (
 
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container"
 	"github.com/moyai-network/moyai/compute/wasm"
 	"github.com/moyai-network/moyai/devnet"
 	"github.com/moyai-network/moyai/mechanism/amount"
@@ -38,6 +39,7 @@ type provideFlags struct {
 	listen     []string
 	announce   []string
 	relays     []string
+	containers bool
 	bond       string
 	hot        string
 	worker     string
@@ -91,6 +93,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.listen, "listen", nil, "multiaddress to listen on (repeatable; default: every interface, free ports)")
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
 	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable)")
+	fs.BoolVar(&f.containers, "containers", false, "run container images too (Linux, as root, with containerd and runc)")
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
 	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
@@ -129,7 +132,14 @@ func (a *app) provide(ctx context.Context, f provideFlags) error {
 		case <-ctx.Done():
 		}
 	}()
-	return p.Run(ctx)
+	err = p.Run(ctx)
+	for _, r := range cfg.Runtimes {
+		if c, ok := r.(*container.Runtime); ok {
+			// Containers run on, held by their supervisors; the next start finds them.
+			err = errors.Join(err, c.StopEngine())
+		}
+	}
+	return err
 }
 
 // terms are the flags that can be judged as they stand.
@@ -192,6 +202,14 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if err != nil {
 		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
 	}
+	runtimes := []compute.Runtime{rt}
+	if f.containers {
+		c, err := containers(ctx, home, f.worker)
+		if err != nil {
+			return cfg, withHint(err, "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
+		}
+		runtimes = append(runtimes, c)
+	}
 	capacity, err := provider.Lend(machine.Discover(ctx, machine.Host(), home), f.chosen())
 	if err != nil {
 		return cfg, err
@@ -200,9 +218,21 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
-		Runtimes: []compute.Runtime{rt}, Capacity: capacity, Prices: t.prices, Bond: t.bond,
+		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Bond: t.bond,
 		KeepResults: f.keep, Logger: t.logger,
 	}, nil
+}
+
+// containers makes the runtime of container images and has it run one.
+func containers(ctx context.Context, home, worker string) (compute.Runtime, error) {
+	c, err := container.New(container.Config{Home: filepath.Join(home, "containers"), Worker: worker})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Probe(ctx); err != nil {
+		return nil, errors.Join(err, c.StopEngine())
+	}
+	return c, nil
 }
 
 func (f *provideFlags) name() string {

@@ -32,7 +32,18 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 	if err != nil {
 		return err
 	}
-	p := provider.NewPreview(m, lent, t.prices, runtimes(ctx, f.worker), []string{wasm.Name}, probe.Walls(ctx))
+	found := runtimes(ctx, f.worker)
+	offered := []string{wasm.Name}
+	for i, r := range found {
+		switch {
+		case r.Name != probe.Containerd || !r.Found:
+		case f.containers:
+			offered = append(offered, r.Name)
+		default:
+			found[i].Why, found[i].Fix = "found, and not asked for", "add --containers"
+		}
+	}
+	p := provider.NewPreview(m, lent, t.prices, found, offered, probe.Walls(ctx))
 	return a.print(p, func(w io.Writer) error { return a.printPreview(w, p) })
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/moyai-network/moyai/provider/probe"
 )
 
-// runtimes: WebAssembly is what is offered today; whatever runs containers is
-// told about.
+// runtimes: WebAssembly is always offered; what runs containers is told about,
+// because its work is taken only if the owner asks for it.
 func (e *examination) runtimes(context.Context) {
 	for _, r := range e.Runtimes {
 		text := strings.Join(nonEmpty(r.Version, r.Why), "; ")

@@ -47,6 +47,9 @@ func (t Tier) Means() string {
 	return ""
 }
 
+// Containerd is the Name of the runtime that provide --containers uses.
+const Containerd = "containerd"
+
 // Runtime is a program that runs programs, found or not.
 type Runtime struct {
 	Name    string `json:"name"`
@@ -124,16 +127,18 @@ func WebAssembly(ctx context.Context, rt compute.Runtime, err error) Runtime {
 	return r
 }
 
-// containerd needs its daemon and runc, and a runc that filters system calls.
+// containerd needs its program and runc, and a runc that filters system calls. Its
+// daemon need not run: a provider starts one of its own.
 func (p Places) containerd(ctx context.Context) Runtime {
-	r := Runtime{Name: "containerd", Runs: "containers", Tier: TierContainer}
+	r := Runtime{Name: Containerd, Runs: "containers", Tier: TierContainer}
 	version, where, err := p.ask(ctx, p.Containerd, askContainerd)
 	if err != nil {
-		r.Why, r.Fix = err.Error(), asRootOr(err, "sudo systemctl start containerd")
-		if _, absent := p.Program("containerd"); absent != nil {
+		path, absent := p.Program("containerd")
+		if absent != nil {
 			r.Why, r.Fix = "not installed", "sudo apt install containerd runc"
+			return r
 		}
-		return r
+		version, where = "containerd", path
 	}
 	r.Version, r.Where = version, where
 	runc, why, fix := p.runc(ctx)

@@ -153,8 +153,8 @@ func TestContainerd(t *testing.T) {
 	}
 	path := socket(t)
 	p.Containerd = []string{path}
-	if r := p.containerd(t.Context()); r.Found || r.Why != "not running" || r.Fix != "sudo systemctl start containerd" {
-		t.Errorf("not running: %+v", r)
+	if r := p.containerd(t.Context()); r.Where != program || !r.Found && !strings.Contains(r.Why, "runc") {
+		t.Errorf("installed and not running: %+v", r)
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.toml")
@@ -171,7 +171,7 @@ func TestContainerd(t *testing.T) {
 	}
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
 	var r Runtime
-	for ctx.Err() == nil && !r.Found && !strings.Contains(r.Why, "seccomp") {
+	for ctx.Err() == nil && r.Where != path {
 		r = p.containerd(ctx)
 		time.Sleep(10 * time.Millisecond)
 	}
