@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -164,7 +165,7 @@ func TestCircle(t *testing.T) {
 // runtimes.
 func TestOneUnpackForMany(t *testing.T) {
 	need(t)
-	image := write(t, pack.OCI, guestImage(t, ocispec.ImageConfig{Cmd: []string{"/bin/probe", "hello"}}, private("unique", t.Name(), 0)))
+	image := write(t, pack.OCI, guestImage(t, ocispec.ImageConfig{Cmd: []string{"/bin/probe", "hello"}}, private("unique", time.Now().String(), 0)))
 	dir := t.TempDir()
 	before, err := filepath.Glob(filepath.Join(home, "images", "*.json"))
 	if err != nil {

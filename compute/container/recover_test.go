@@ -36,7 +36,7 @@ func provider(dir string) error {
 	}
 	p, err := r.Prepare(context.Background(), compute.Spec{
 		Dir: dir, Program: os.Getenv("MOYAI_TEST_IMAGE"), Args: strings.Fields(os.Getenv("MOYAI_TEST_ARGS")),
-		Limits: compute.Limits{Timeout: timeout, LogBytes: 1 << 20, OutputBytes: 8 << 20, MemoryBytes: 64 << 20},
+		Limits: compute.Limits{Timeout: timeout, LogBytes: 1 << 20, OutputBytes: 8 << 20, OutputFiles: 1000, MemoryBytes: 64 << 20},
 	})
 	if err != nil {
 		return err

@@ -84,7 +84,8 @@ func (c *Config) find() error {
 	return nil
 }
 
-// lookPath looks beside this program, then in PATH.
+// lookPath looks beside this program, then in PATH, then where root's PATH may
+// not lead although root's programs are there.
 func lookPath(name string) (string, error) {
 	if self, err := os.Executable(); err == nil {
 		if resolved, err := filepath.EvalSymlinks(self); err == nil {
@@ -95,7 +96,14 @@ func lookPath(name string) (string, error) {
 			return beside, nil
 		}
 	}
-	return exec.LookPath(name)
+	path, err := exec.LookPath(name)
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin"} {
+		if err == nil {
+			break
+		}
+		path, err = exec.LookPath(filepath.Join(dir, name))
+	}
+	return path, err
 }
 
 // Name implements compute.Runtime.
