@@ -80,8 +80,10 @@ func TestNodeRecords(t *testing.T) {
 	l.refused(registrytypes.ErrUnknownNode, second, &registryv1.MsgRevokeNode{Operator: second.String(), Node: make([]byte, 32)})
 	l.refused(registrytypes.ErrNodeTaken, second, &registryv1.MsgRevokeNode{Operator: second.String(), Node: signerOf("node").PublicKey()})
 
+	sequence := uint64(1)
 	attributes := func(list ...registryv1.Attribute) *registryv1.MsgSetNode {
-		m := l.setNode(provider, "node", 2)
+		sequence++
+		m := l.setNode(provider, "node", sequence)
 		m.Attributes = list
 		return m
 	}
@@ -89,6 +91,11 @@ func TestNodeRecords(t *testing.T) {
 	l.refused(registrytypes.ErrBadAttributes, provider, attributes(registryv1.Attribute{Key: "gpu", Value: "h100", Provenance: attested}))
 	l.refused(registrytypes.ErrBadAttributes, provider, attributes(
 		registryv1.Attribute{Key: "b", Provenance: declared}, registryv1.Attribute{Key: "a", Provenance: declared}))
+	l.refused(registrytypes.ErrBadAttributes, provider, attributes(
+		registryv1.Attribute{Key: "runtime", Value: "wasm", Provenance: declared}, registryv1.Attribute{Key: "runtime", Value: "wasm", Provenance: declared}))
+	several := attributes(
+		registryv1.Attribute{Key: "runtime", Value: "container", Provenance: declared}, registryv1.Attribute{Key: "runtime", Value: "wasm", Provenance: declared})
+	l.must(provider, several)
 	l.must(provider, attributes(registryv1.Attribute{Key: "os", Value: "linux", Provenance: declared}))
 
 	l.must(provider, l.setNode(provider, "second machine", 1))

@@ -357,7 +357,8 @@ func (m *Node) GetRevokedAt() int64 {
 	return 0
 }
 
-// Attribute is a fact about a node and how it is known.
+// Attribute is a fact about a node and how it is known. A key may have several
+// values.
 type Attribute struct {
 	Key        string     `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Value      string     `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`

@@ -1,8 +1,10 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strings"
 
 	"cosmossdk.io/collections"
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -161,8 +163,8 @@ func openRecord(ctx sdk.Context, operator sdk.AccAddress, raw []byte) (wire.Node
 	return signed.Value, nil
 }
 
-// checkAttributes admits what an operator may say of its own machine: sorted by
-// key, and declared only, since it can neither measure nor attest itself.
+// checkAttributes admits what an operator may say of its own machine: sorted,
+// each once, and declared only, since it can neither measure nor attest itself.
 func checkAttributes(attributes []registryv1.Attribute) error {
 	if len(attributes) > types.MaxAttributes {
 		return types.ErrBadAttributes.Wrapf("%d where %d are allowed", len(attributes), types.MaxAttributes)
@@ -173,9 +175,15 @@ func checkAttributes(attributes []registryv1.Attribute) error {
 			return types.ErrBadAttributes.Wrapf("attribute %d is empty or longer than %d bytes", i, types.MaxAttribute)
 		case a.Provenance != registryv1.Provenance_PROVENANCE_DECLARED:
 			return types.ErrBadAttributes.Wrapf("%s claims to be %s", a.Key, a.Provenance)
-		case i > 0 && attributes[i-1].Key >= a.Key:
-			return types.ErrBadAttributes.Wrapf("%s follows %s", a.Key, attributes[i-1].Key)
+		case i > 0 && compareAttributes(attributes[i-1], a) >= 0:
+			return types.ErrBadAttributes.Wrapf("%s=%s follows %s=%s", a.Key, a.Value, attributes[i-1].Key, attributes[i-1].Value)
 		}
 	}
 	return nil
+}
+
+// compareAttributes orders them by key, then value: a key may have several, such
+// as the runtimes of a machine.
+func compareAttributes(a, b registryv1.Attribute) int {
+	return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.Value, b.Value))
 }
