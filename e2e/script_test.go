@@ -1,20 +1,25 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute/container/pack"
 	"github.com/moyai-network/moyai/devnet"
 )
 
@@ -40,13 +45,71 @@ func TestScripts(t *testing.T) {
 			} {
 				env.Setenv(key, value)
 			}
+			if images, _ := containers(); images {
+				if err := os.Symlink(image(t), filepath.Join(env.WorkDir, "guest.tar")); err != nil {
+					return err
+				}
+			}
 			return os.Symlink(module, filepath.Join(env.WorkDir, "guest.wasm"))
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "containers" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			ok, why := containers()
+			if !ok {
+				t.Log("containers are not tried: " + why)
+			}
+			return ok, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "jobid": jobID, "waitfor": waitFor,
 			"spent": func(ts *testscript.TestScript, neg bool, args []string) { spentCommand(t, n, ts, neg, args) },
 		},
 	})
+}
+
+// containers reports whether this machine runs them, or what it lacks.
+func containers() (ok bool, why string) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		return false, "needs Linux and root"
+	}
+	for _, program := range []string{"containerd", "runc"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return false, "needs " + program + ": scripts/container-deps.sh installs it"
+		}
+	}
+	return true, ""
+}
+
+// image is testdata/guest as a container image of nothing else.
+func image(t *testing.T) string {
+	t.Helper()
+	program := compile(t, "guest.linux", []string{"-o", filepath.Join(scratch, "bin", "guest.linux"), "./testdata/guest/main.go"},
+		[]string{"GOOS=linux", "CGO_ENABLED=0"})
+	path := program + ".tar"
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer, err := pack.Layer(pack.Executable("guest", content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	err = pack.Docker(&archive, pack.Image{
+		Architecture: runtime.GOARCH, Config: ocispec.ImageConfig{Entrypoint: []string{"/guest"}}, Layers: [][]byte{layer},
+	})
+	if err == nil {
+		err = os.WriteFile(path, archive.Bytes(), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 type addressKey struct{}

@@ -111,7 +111,7 @@ func (v *jobView) tell(e client.Event) {
 	case client.EventLost:
 		v.say("lost the connection to lease %s: %s", short(e.Lease), printable(e.Text))
 	case client.EventWarning:
-		v.say("warning: %s", printable(e.Text))
+		v.say("warning: %s", printable(strings.ReplaceAll(e.Text, "\n", ";")))
 	case client.EventClosed:
 		if r := e.Report; r != nil {
 			v.say("lease %s closed: %s for %s, %s back", short(r.ID), formatUnits(r.Paid, r.Denom), formatMS(r.BilledMS), formatUnits(r.Refunded, r.Denom))
