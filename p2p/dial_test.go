@@ -20,6 +20,7 @@ func TestRankDials(t *testing.T) {
 		loopTCP, loopQUIC = "/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"
 		farTCP, farQUIC   = "/ip4/1.2.3.4/tcp/4001", "/ip4/1.2.3.4/udp/4001/quic-v1"
 	)
+	const relayed = farQUIC + "/p2p/12D3KooWGYme1ksEvYACwm4CsX58q7b8nvaMmMXdM4SDDD5xuK4b/p2p-circuit"
 	cases := []struct {
 		name  string
 		addrs []string
@@ -29,6 +30,8 @@ func TestRankDials(t *testing.T) {
 		{"nearby, several", []string{nearQUIC, loopTCP, nearTCP}, map[string]time.Duration{loopTCP: 0, nearTCP: nextDial, nearQUIC: 2 * nextDial}},
 		{"nearby, QUIC only", []string{nearQUIC}, map[string]time.Duration{nearQUIC: 0}},
 		{"far: QUIC first", []string{farTCP, farQUIC}, map[string]time.Duration{farQUIC: 0, farTCP: nextDial}},
+		{"a neighbour, or somebody behind a relay", []string{relayed, nearTCP}, map[string]time.Duration{nearTCP: 0, relayed: afterNear}},
+		{"a relay alone", []string{relayed}, map[string]time.Duration{relayed: 0}},
 		{"none", nil, nil},
 	}
 	for _, c := range cases {

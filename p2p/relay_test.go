@@ -164,23 +164,3 @@ func TestRelayConfig(t *testing.T) {
 		}
 	}
 }
-
-// TestPunchIsPreparedForRelayedPeersOnly: a peer with an address of its own is dialled at
-// once.
-func TestPunchIsPreparedForRelayedPeersOnly(t *testing.T) {
-	ctx := p2ptest.Context(t)
-	relay := p2ptest.NewHost(t, isRelay(p2p.RelayLimits{}))
-	provider, tenant := p2ptest.NewHost(t, func(c *p2p.Config) { c.Relays = fullAddrs(relay) }), p2ptest.NewHost(t)
-	for !strings.Contains(strings.Join(provider.AddrStrings(), " "), "p2p-circuit") {
-		if ctx.Err() != nil {
-			t.Fatal("no relay")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if err := tenant.Connect(ctx, provider.AddrInfo()); err != nil {
-		t.Fatal(err)
-	}
-	if !tenant.Direct(provider.ID()) {
-		t.Error("the peer's own address was passed over")
-	}
-}
