@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // namespace keeps what is ours apart from whatever else containerd holds.
@@ -291,7 +292,7 @@ func tryLock(path string) *os.File {
 }
 
 func lastLine(path string) string {
-	b, err := readBounded(path, 1<<20)
+	b, err := taskrecord.Bounded(path, 1<<20)
 	if err != nil {
 		return err.Error()
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/internal/archive"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // images are unpacked images, by the hash of the archive they came in. Each has a
@@ -90,7 +91,7 @@ func (s *images) ensure(ctx context.Context, program string) (*image, string, *o
 
 // find returns what the record says if the layers are where it says.
 func (s *images) find(hash string) *image {
-	b, err := readBounded(s.record(hash), maxRecord)
+	b, err := taskrecord.Bounded(s.record(hash), maxRecord)
 	img := new(image)
 	if err != nil || json.Unmarshal(b, img) != nil || len(img.Lowers) == 0 {
 		return nil
@@ -166,7 +167,7 @@ func (s *images) makeRoom(ctx context.Context, more int64) error {
 		if err != nil {
 			continue
 		}
-		b, err := readBounded(path, maxRecord)
+		b, err := taskrecord.Bounded(path, maxRecord)
 		if err != nil || json.Unmarshal(b, &o.img) != nil {
 			continue
 		}
@@ -262,13 +263,4 @@ func writeWhole(path string, v any) error {
 		return unavailable("write "+path, err)
 	}
 	return nil
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/pack"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // Probe implements compute.Runtime: it unpacks an image of one file, looks at the
@@ -114,7 +115,7 @@ func (r *Runtime) try(ctx context.Context, spec compute.Spec, id string) (comput
 	if err != nil {
 		return result, nil, errors.Join(err, t.Stop(context.WithoutCancel(ctx), 0))
 	}
-	said, err := readBounded(run.Stdout(), 64<<10)
+	said, err := taskrecord.Bounded(run.Stdout(), 64<<10)
 	if err != nil {
 		return result, nil, unavailable("probe", err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 
@@ -308,14 +309,18 @@ func TestLost(t *testing.T) {
 	need(t)
 	r := newRuntime(t).(*Runtime)
 	defer r.Close()
+	me, err := taskrecord.Identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, s := range map[string]state{
-		"reboot":     {PID: os.Getpid(), Boot: "another boot"},
-		"pid reused": {PID: os.Getpid(), Boot: bootID(), Born: 1},
+		"reboot":     {Process: taskrecord.Process{PID: me.PID, Boot: "another boot"}},
+		"pid reused": {Process: taskrecord.Process{PID: me.PID, Boot: me.Boot, Born: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.ID, s.Container, s.Runc, s.RuncRoot, s.Started = "x", "moyai-none", r.config.Runc, r.engine.runcRoot(), time.Now()
 			run := compute.Run{ID: "x", Dir: t.TempDir()}
-			if err := s.record(run.Dir); err != nil {
+			if err := taskrecord.Write(run.Dir, supervise.StateFile, s); err != nil {
 				t.Fatal(err)
 			}
 			if got := recovered(t, r, run); !got.Reason.ProvidersFault() || got.Message == "" {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // Start implements compute.Runtime.
@@ -98,8 +99,8 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 	}
 	now := time.Now()
 	s := &state{ID: run.ID, Container: id, Runc: r.config.Runc, RuncRoot: r.engine.runcRoot(), Lock: r.engine.lock(id),
-		PID: h.cmd.Process.Pid, Boot: bootID(), Started: now, Limits: p.spec.Limits}
-	if s.Born, err = bornAt(s.PID); err != nil {
+		Started: now, Limits: p.spec.Limits}
+	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
 		return fail(unavailable("identify the supervisor", err))
 	}
 	if reply.PID > 0 { // else the image cannot run its program, which is a result
@@ -111,7 +112,7 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 	if err != nil {
 		return fail(unavailable("take hold of the supervisor", err))
 	}
-	if err := s.record(run.Dir); err != nil {
+	if err := taskrecord.Write(run.Dir, supervise.StateFile, s); err != nil {
 		unix.Close(pidfd)
 		return fail(err)
 	}

@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // task implements compute.Task over a supervisor, whoever started it.
@@ -45,7 +45,7 @@ func (r *Runtime) Recover(_ context.Context, run compute.Run) (compute.Task, err
 	if err != nil {
 		return nil, err
 	}
-	return r.adopt(run, s, s.Started, openProcess(s)), nil
+	return r.adopt(run, s, s.Started, s.Open()), nil
 }
 
 // adopt makes the Task and begins to watch it.
@@ -72,13 +72,7 @@ func (t *task) await() {
 	if t.pidfd < 0 {
 		return
 	}
-	fds := []unix.PollFd{{Fd: int32(t.pidfd), Events: unix.POLLIN}}
-	for {
-		_, err := unix.Poll(fds, -1)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	taskrecord.Await(t.pidfd)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	unix.Close(t.pidfd)
@@ -97,7 +91,7 @@ func (t *task) settle() compute.Result {
 	u := t.measure()
 	f = supervise.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes,
 		Message: "the task was gone when the provider came back, and left no word how it ended"}
-	if t.state.Boot == bootID() {
+	if t.state.ThisBoot() {
 		f.Reason = compute.ReasonCrashed.String()
 		f.Message = "what stood over the container was killed on the provider's machine, so the container was ended"
 	}
@@ -174,11 +168,7 @@ func (t *task) signal(sig unix.Signal) error {
 	if t.pidfd < 0 {
 		return nil
 	}
-	err := unix.PidfdSendSignal(t.pidfd, sig, nil, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	return err
+	return taskrecord.Signal(t.pidfd, sig)
 }
 
 // Usage implements compute.Task.

@@ -14,10 +14,6 @@ func detach(*exec.Cmd) {}
 // runtime died is judged by the Final its worker left.
 func findOrphan(*state) process { return absent{} }
 
-func bornAt(int) (uint64, error) { return 0, nil }
-
 func usageOf(int) (cpu time.Duration, peak uint64) { return 0, 0 }
-
-func bootID() string { return "" }
 
 func peakOf(*os.ProcessState) uint64 { return 0 }

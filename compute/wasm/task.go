@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 	"github.com/moyai-network/moyai/compute/wasm/internal/guestfs"
 	"github.com/moyai-network/moyai/compute/wasm/internal/job"
 )
@@ -79,14 +80,14 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, w *wo
 	now := time.Now()
 	limits := p.spec.Limits
 	s := &state{
-		ID: run.ID, PID: w.cmd.Process.Pid, Boot: bootID(), Started: now, Deadline: now.Add(limits.Timeout), Limits: limits,
+		ID: run.ID, Started: now, Deadline: now.Add(limits.Timeout), Limits: limits,
 		Ceiling: limits.MemoryBytes + r.config.ProcessBytes,
 	}
 	var err error
-	if s.Born, err = bornAt(s.PID); err != nil {
+	if s.Process, err = taskrecord.Identify(w.cmd.Process.Pid); err != nil {
 		return nil, unavailable("identify the worker", err)
 	}
-	if err := s.record(run.Dir); err != nil {
+	if err := taskrecord.Write(run.Dir, job.StateFile, s); err != nil {
 		return nil, err
 	}
 	_, err = w.call(ctx, job.Exec{
@@ -257,7 +258,7 @@ func outOfMemory(words string) bool {
 }
 
 func lastWordsOf(dir string) string {
-	b, err := readBounded(filepath.Join(dir, job.WorkerLog), maxLastWords)
+	b, err := taskrecord.Bounded(filepath.Join(dir, job.WorkerLog), maxLastWords)
 	if err != nil {
 		return ""
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 	"github.com/moyai-network/moyai/compute/wasm/internal/job"
 )
@@ -426,8 +427,8 @@ func TestProviderKilled(t *testing.T) {
 }
 
 func processAlive(s *state) bool {
-	born, err := bornAt(s.PID)
-	return err == nil && born == s.Born
+	now, err := taskrecord.Identify(s.PID)
+	return err == nil && now.Born == s.Born
 }
 
 // TestLost: a task whose machine went down says so, and does not claim a process
@@ -435,15 +436,19 @@ func processAlive(s *state) bool {
 func TestLost(t *testing.T) {
 	r := newRuntime(t)
 	defer r.Close()
+	me, err := taskrecord.Identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, s := range map[string]state{
-		"reboot":     {ID: "x", PID: os.Getpid(), Boot: "another boot"},
-		"pid reused": {ID: "x", PID: os.Getpid(), Boot: bootID(), Born: 1},
-		"pid gone":   {ID: "x", PID: 1 << 30, Boot: bootID(), Born: 1},
+		"reboot":     {ID: "x", Process: taskrecord.Process{PID: me.PID, Boot: "another boot"}},
+		"pid reused": {ID: "x", Process: taskrecord.Process{PID: me.PID, Boot: me.Boot, Born: 1}},
+		"pid gone":   {ID: "x", Process: taskrecord.Process{PID: 1 << 30, Boot: me.Boot, Born: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.Started, s.Deadline = time.Now(), time.Now().Add(time.Hour)
 			run := compute.Run{ID: "x", Dir: t.TempDir()}
-			if err := s.record(run.Dir); err != nil {
+			if err := taskrecord.Write(run.Dir, job.StateFile, s); err != nil {
 				t.Fatal(err)
 			}
 			task, err := r.Recover(context.Background(), run)
