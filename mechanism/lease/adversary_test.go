@@ -246,14 +246,16 @@ func TestHonestProvider(t *testing.T) {
 }
 
 // work runs the lease until somebody or the queue ends OPEN, and returns how
-// long the provider worked. Each side acts once a tick, the tenant as told.
+// long the provider worked. Each side acts once a tick, the tenant as told. No
+// tick passes over dry_at: a provider knows from the opening when its window
+// begins, however short, and is there.
 func (w *world) work(tenant func(*world) error) (worked uint64, err error) {
 	ticks := 1 + w.r.UintN(60)
 	for range ticks {
 		if w.lease.StateAt(w.now) != lease.StateOpen {
 			return worked, nil
 		}
-		tick := w.r.Uint64N(8_000)
+		tick := min(w.r.Uint64N(8_000), w.lease.DryAt-w.now)
 		if w.begun && receipt.MayRun(w.signed.ElapsedMS, worked, w.lease.MaxUnackedMS) {
 			// A provider looks at its clock often enough to stop on time.
 			most := min(w.signed.ElapsedMS+w.lease.MaxUnackedMS, w.lease.TimeoutMS)
