@@ -134,6 +134,8 @@ type Spec struct {
 	// alone, so that a checker's replay sees the same. Off by default.
 	Deterministic bool
 	Seed          uint64
+	// Egress is the tasks' way to the internet. Nil: they have none.
+	Egress *Egress
 }
 
 // Input is a file or a directory of the host shown to the program.
@@ -187,6 +189,7 @@ type Usage struct {
 	MemoryPeak  uint64        // bytes resident, at most
 	OutputBytes uint64        // bytes under /out
 	LogBytes    uint64        // bytes of stdout and stderr kept
+	EgressBytes uint64        // bytes to and from the internet
 }
 
 // Result is how a task ended.

@@ -134,6 +134,9 @@ func (s *Spec) Validate() error {
 	if err := s.Limits.validate(); err != nil {
 		return err
 	}
+	if err := s.Egress.validate(); err != nil {
+		return err
+	}
 	return validInputs(s.Inputs)
 }
 

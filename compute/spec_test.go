@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/moyai-network/moyai/compute/egress"
 )
 
 func valid() Spec {
@@ -35,6 +37,17 @@ func TestSpecValidate(t *testing.T) {
 		"input twice":        {func(s *Spec) { s.Inputs = []Input{{"a", "/a"}, {"a", "/b"}} }, "used twice"},
 		"relative input":     {func(s *Spec) { s.Inputs = []Input{{"a", "a"}} }, "not absolute"},
 		"too many inputs":    {func(s *Spec) { s.Inputs = make([]Input, MaxInputs+1) }, "257 inputs"},
+		"egress to nowhere":  {func(s *Spec) { s.Egress = &Egress{Bytes: 1} }, "without a policy"},
+		"egress of nothing":  {func(s *Spec) { s.Egress = &Egress{Policies: make([]egress.Policy, 1)} }, "budget of bytes"},
+		"egress unlogged": {func(s *Spec) {
+			s.Egress = &Egress{Policies: make([]egress.Policy, 1), Bytes: 1, Ledger: "/l"}
+		}, "egress log"},
+		"egress log nowhere": {func(s *Spec) {
+			s.Egress = &Egress{Policies: make([]egress.Policy, 1), Bytes: 1, Ledger: "/l", LogBytes: MinEgressLog}
+		}, "not absolute"},
+		"egress of many flows": {func(s *Spec) {
+			s.Egress = &Egress{Policies: make([]egress.Policy, 1), Bytes: 1, Flows: MaxEgressFlows + 1}
+		}, "4097 egress flows"},
 	} {
 		s := valid()
 		tc.change(&s)

@@ -119,6 +119,9 @@ func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 	if d.runtimes[m.Runtime] == nil {
 		return p2p.Refusal{Subject: "runtime", Need: p2p.Printable(m.Runtime, p2p.MaxID, false), Have: "not offered here"}, true
 	}
+	if m.Egress.Wanted() {
+		return p2p.Refusal{Subject: "egress", Hint: "no way to the internet is offered here"}, true
+	}
 	if n := asked[DimMemory]; m.MemoryBytes > n {
 		return p2p.Refusal{Subject: DimMemory, Need: match.Bytes(m.MemoryBytes), Have: match.Bytes(n) + " was ordered", Hint: "order as much memory as the manifest asks for"}, true
 	}

@@ -194,6 +194,9 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if spec.Deterministic {
 		return nil, fmt.Errorf("%w: a container cannot be made deterministic: use the wasm runtime for work that is to be replayed", compute.ErrInvalidSpec)
 	}
+	if spec.Egress != nil {
+		return nil, fmt.Errorf("%w: egress is not supported yet", compute.ErrInvalidSpec)
+	}
 	if err := checkFiles(spec); err != nil {
 		return nil, err
 	}

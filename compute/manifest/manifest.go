@@ -18,6 +18,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/moyai-network/moyai/compute/egress"
 	"github.com/moyai-network/moyai/wire/canonical"
 )
 
@@ -45,6 +46,7 @@ const (
 	MaxContent   = 1 << 50 // one module or input, or the output, as files
 	MaxMemory    = 1 << 46
 	MaxTimeoutMS = 366 * 24 * 3600 * 1000
+	MaxEgress    = 4 << 10 // all egress rules together
 
 	// CIDSize is the length of a binary CIDv1 of SHA-256, the only form used.
 	CIDSize = 36
@@ -70,6 +72,31 @@ type Manifest struct {
 	LogBytesMax    uint64   `cbor:"10,keyasint"` // stdout and stderr, of one task
 	TaskTimeoutMS  uint64   `cbor:"11,keyasint"` // wall clock of one task
 	Array          bool     `cbor:"12,keyasint"` // tasks are dealt one by one
+	Egress         Egress   `cbor:"18,keyasint"` // its way to the internet; the zero value is none
+}
+
+// Egress is what a program asks for of the internet. It gets what its rules and
+// the provider's both let through.
+type Egress struct {
+	_     struct{} `cbor:",toarray"`
+	Rules []string // as package egress writes them; sorted, unique
+	Bytes uint64   // both directions, of all tasks together
+}
+
+// Wanted reports that there is any.
+func (e Egress) Wanted() bool { return len(e.Rules) > 0 }
+
+// Policy is the rules, of a valid manifest.
+func (e Egress) Policy() (egress.Policy, error) {
+	var p egress.Policy
+	for _, text := range e.Rules { // one by one: a text is one rule here
+		r, err := egress.ParseRule(text)
+		if err != nil {
+			return nil, err
+		}
+		p = append(p, r)
+	}
+	return p, nil
 }
 
 // Var is an environment variable.
@@ -172,7 +199,44 @@ func (m Manifest) Validate() error {
 	if err := m.validateArgsEnv(); err != nil {
 		return err
 	}
-	return m.validateInputs()
+	if err := m.validateInputs(); err != nil {
+		return err
+	}
+	return m.validateEgress()
+}
+
+func (m Manifest) validateEgress() error {
+	e := m.Egress
+	if len(e.Rules) > egress.MaxRules {
+		return invalid("%d egress rules where %d are allowed", len(e.Rules), egress.MaxRules)
+	}
+	total := 0
+	for i, text := range e.Rules {
+		total += len(text)
+		r, err := egress.ParseRule(text)
+		if err != nil {
+			return invalid("%w", err)
+		}
+		if r.String() != text {
+			return invalid("egress rule %q is written %q", text, r)
+		}
+		if i > 0 && e.Rules[i-1] >= text {
+			return invalid("egress rules are not sorted and unique at %q", text)
+		}
+	}
+	switch {
+	case total > MaxEgress:
+		return invalid("egress rules of %d bytes together where %d are allowed; a prefix may say the same", total, MaxEgress)
+	case !e.Wanted() && e.Bytes > 0:
+		return invalid("egress of %d bytes to nowhere: no rule says where to", e.Bytes)
+	case !e.Wanted():
+		return nil
+	case e.Bytes < 1 || e.Bytes > MaxContent:
+		return invalid("egress bytes is %d, outside 1 to %d", e.Bytes, uint64(MaxContent))
+	case m.Runtime == RuntimeWasm:
+		return invalid("egress: runtime %s has no network; images have one", RuntimeWasm)
+	}
+	return nil
 }
 
 func validateRuntime(s string) error {
@@ -302,5 +366,5 @@ func validateText(field, s string, most int) error {
 }
 
 func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
 }

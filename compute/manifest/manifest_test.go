@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/moyai-network/moyai/compute/egress"
 	"github.com/moyai-network/moyai/wire/canonical"
 )
 
@@ -18,7 +20,7 @@ func cid(codec, fill byte) []byte {
 func sample() Manifest {
 	return Manifest{
 		Version:     Version1,
-		Runtime:     RuntimeWasm,
+		Runtime:     RuntimeContainer,
 		Module:      cid(0x70, 1),
 		ModuleBytes: 2_800_000,
 		Args:        []string{"--flag", "/in/data", ""},
@@ -32,6 +34,7 @@ func sample() Manifest {
 		LogBytesMax:    16 << 20,
 		TaskTimeoutMS:  600_000,
 		Array:          true,
+		Egress:         Egress{Rules: []string{"*.debian.org", "pypi.org:443"}, Bytes: 1 << 30},
 	}
 }
 
@@ -149,6 +152,22 @@ var refused = []struct {
 	{"no logs", func(m *Manifest) { m.LogBytesMax = 0 }},
 	{"no time", func(m *Manifest) { m.TaskTimeoutMS = 0 }},
 	{"more than a year", func(m *Manifest) { m.TaskTimeoutMS = MaxTimeoutMS + 1 }},
+	{"65 egress rules", func(m *Manifest) { m.Egress.Rules = slices.Repeat([]string{"a.b"}, 65) }},
+	{"an egress rule that is none", func(m *Manifest) { m.Egress.Rules = []string{"localhost"} }},
+	{"two egress rules in one", func(m *Manifest) { m.Egress.Rules = []string{"a.b,c.d"} }},
+	{"an egress rule written otherwise", func(m *Manifest) { m.Egress.Rules = []string{"a.b:80+443"} }},
+	{"egress to a home", func(m *Manifest) { m.Egress.Rules = []string{"192.168.1.0/24"} }},
+	{"an egress rule twice", func(m *Manifest) { m.Egress.Rules = []string{"a.b", "a.b"} }},
+	{"egress of nothing", func(m *Manifest) { m.Egress.Bytes = 0 }},
+	{"egress of too much", func(m *Manifest) { m.Egress.Bytes = MaxContent + 1 }},
+	{"egress to nowhere", func(m *Manifest) { m.Egress.Rules = nil }},
+	{"long egress rules", func(m *Manifest) {
+		m.Egress.Rules = nil
+		for i := range 17 {
+			m.Egress.Rules = append(m.Egress.Rules, string(rune('a'+i))+strings.Repeat("."+strings.Repeat("x", 61), 4)+".org")
+		}
+	}},
+	{"egress of a WebAssembly program", func(m *Manifest) { m.Runtime = RuntimeWasm }},
 }
 
 func TestRefused(t *testing.T) {
@@ -184,6 +203,10 @@ func TestTooLarge(t *testing.T) {
 	for i := range MaxInputs {
 		name := string([]byte{'a' + byte(i/16), 'a' + byte(i%16)}) + strings.Repeat("n", MaxInputName-2)
 		m.Inputs = append(m.Inputs, Input{Name: name, CID: cid(0x55, byte(i)), Bytes: MaxContent})
+	}
+	m.Egress.Rules = nil
+	for i := range egress.MaxRules {
+		m.Egress.Rules = append(m.Egress.Rules, string([]byte{'a' + byte(i/16), 'a' + byte(i%16)})+strings.Repeat("x", 58)+".org")
 	}
 	b, err := Encode(m)
 	if err != nil {

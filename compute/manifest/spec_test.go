@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/moyai-network/moyai/compute/egress"
 )
 
 // TestSpec holds docs/spec/manifest.md to the code: every field with its key, in
@@ -18,7 +20,7 @@ func TestSpec(t *testing.T) {
 	}
 	spec := string(b)
 	var want []string
-	for _, v := range []any{Manifest{}, Var{}, Input{}} {
+	for _, v := range []any{Manifest{}, Var{}, Input{}, Egress{}} {
 		typ := reflect.TypeOf(v)
 		place := 0
 		for i := range typ.NumField() {
@@ -52,6 +54,7 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("| 1 to %d bytes: letters", MaxEnvKey),
 		fmt.Sprintf("| at most %d bytes |", MaxEnvValue),
 		fmt.Sprintf("| 1 to %d bytes, printable", MaxInputName),
+		fmt.Sprintf("| 0 to %d texts, each at most %d bytes, together at most %d |", egress.MaxRules, egress.MaxRule, MaxEgress),
 	} {
 		if !strings.Contains(spec, phrase) {
 			t.Errorf("the spec lacks %q", phrase)

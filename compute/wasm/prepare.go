@@ -42,6 +42,9 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
+	if spec.Egress != nil {
+		return nil, fmt.Errorf("%w: a WebAssembly program has no network, so it can have no egress: use the container runtime", compute.ErrInvalidSpec)
+	}
 	if err := r.checkFiles(spec); err != nil {
 		return nil, err
 	}
