@@ -89,7 +89,8 @@ func (v *jobView) event(e client.Event) {
 	}
 }
 
-// tell says what a person waiting wants to know.
+// tell says what a person waiting wants to know. Refusals are not among it: if
+// nobody bids, the error names them all, and otherwise they do not matter.
 func (v *jobView) tell(e client.Event) {
 	who := printable(e.Moniker)
 	if who == "" {
@@ -102,8 +103,6 @@ func (v *jobView) tell(e client.Event) {
 			v.offers[offer] = true
 			v.say("%s", offer)
 		}
-	case client.EventRefused:
-		v.say("refused by %s", printable(e.Text))
 	case client.EventOpened:
 		v.say("lease %s with %s at %s", short(e.Lease), who, e.Price)
 	case client.EventRetry:
@@ -122,11 +121,13 @@ func (v *jobView) tell(e client.Event) {
 func (v *jobView) say(format string, args ...any) { fmt.Fprintf(v.note, format+"\n", args...) }
 
 func (v *jobView) task(e client.Event) {
-	if v.bar != nil {
-		v.bar.Increment()
-	}
-	v.done++
 	r := e.Result
+	if r == nil || r.Reason != compute.ReasonStopped.String() { // what was cut off is not done
+		v.done++
+		if v.bar != nil {
+			v.bar.Increment()
+		}
+	}
 	if r == nil {
 		return
 	}
