@@ -21,6 +21,7 @@ package compute
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"time"
 )
@@ -125,6 +126,9 @@ type Spec struct {
 	Env []string
 	// Inputs appear to the program, read-only, as /in/<Name>.
 	Inputs []Input
+	// Volumes appear to the program, writable, where they say. They need a runtime
+	// that is a VolumeKeeper; the others refuse them.
+	Volumes []Volume
 	// Limits bound each task on its own.
 	Limits Limits
 	// Array says that more than one task will be started, so that keeping the
@@ -142,6 +146,34 @@ type Spec struct {
 type Input struct {
 	Name string // one path element; unique within the Spec
 	Path string // absolute host path of a regular file or a directory
+}
+
+// Volume is a folder that outlives the tasks which see it, made by a
+// VolumeKeeper. One task at a time can have it.
+type Volume struct {
+	File string // host path of what MakeVolume made
+	At   string // absolute path the program sees it at
+}
+
+// VolumeKeeper is a Runtime whose programs can have volumes.
+//
+// Not every runtime is one: assert it.
+type VolumeKeeper interface {
+	Runtime
+
+	// MakeVolume makes a volume of a fixed size at the host path file, which must
+	// be on the caller's disk; what is there already is left as it is. The size is
+	// the kernel's to hold: writing more fails inside with ENOSPC.
+	//
+	// Errors: ErrInvalidSpec (too small), ErrUnavailable, ctx's error. After an
+	// error nothing is left.
+	MakeVolume(ctx context.Context, file string, bytes uint64) error
+
+	// ExportVolume writes what a volume holds to w, as a tar of folders, regular
+	// files and symbolic links.
+	//
+	// Errors: ErrVolumeInUse, ErrUnavailable, ctx's error, w's.
+	ExportVolume(ctx context.Context, file string, w io.Writer) error
 }
 
 // Run is one task of a prepared Spec. It is plain data: a caller that journals

@@ -3,6 +3,7 @@ package compute
 import (
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ var (
 	ErrUnavailable = errors.New("runtime unavailable")
 	// ErrExists: the directory already holds a task.
 	ErrExists = errors.New("task already exists")
+	// ErrVolumeInUse: a task has the volume.
+	ErrVolumeInUse = errors.New("volume is in use")
 	// ErrNotFound: no such task was ever started.
 	ErrNotFound = errors.New("no such task")
 )
@@ -28,6 +31,7 @@ const (
 	MaxEnv      = 1024    // environment variables
 	MaxArgBytes = 1 << 17 // bytes of arguments and environment together
 	MaxInputs   = 256     // inputs
+	MaxVolumes  = 64      // volumes
 	MaxName     = 128     // bytes of an Input.Name
 	MaxID       = 128     // bytes of a Run.ID
 	MaxKey      = 64      // bytes of a Spec.ProgramKey
@@ -137,7 +141,38 @@ func (s *Spec) Validate() error {
 	if err := s.Egress.validate(); err != nil {
 		return err
 	}
-	return validInputs(s.Inputs)
+	if err := validInputs(s.Inputs); err != nil {
+		return err
+	}
+	return validVolumes(s.Volumes)
+}
+
+// reserved are places inside that a volume must not hide.
+var reserved = []string{"/", "/dev", "/in", "/out", "/proc", "/sys"}
+
+func validVolumes(volumes []Volume) error {
+	if len(volumes) > MaxVolumes {
+		return invalid("%d volumes, at most %d are allowed", len(volumes), MaxVolumes)
+	}
+	files, places := map[string]bool{}, map[string]bool{}
+	for _, v := range volumes {
+		if err := absolute("volume", v.File); err != nil {
+			return err
+		}
+		if !path.IsAbs(v.At) || path.Clean(v.At) != v.At || strings.IndexByte(v.At, 0) >= 0 {
+			return invalid("volume at %q: use an absolute path without '.' and '..'", v.At)
+		}
+		for _, r := range reserved {
+			if v.At == r || r != "/" && strings.HasPrefix(v.At, r+"/") {
+				return invalid("volume at %q: that place is the runtime's own", v.At)
+			}
+		}
+		if files[v.File] || places[v.At] {
+			return invalid("volume at %q is given twice", v.At)
+		}
+		files[v.File], places[v.At] = true, true
+	}
+	return nil
 }
 
 func validInputs(inputs []Input) error {

@@ -119,7 +119,7 @@ func TestConformance(t *testing.T) {
 	runtimetest.Run(t, runtimetest.Harness{
 		New: newRuntime, Probe: probeImage(t), BadPrograms: badPrograms(t),
 		Traits: runtimetest.Traits{
-			System: true, Measured: true, ScratchInMemory: true,
+			System: true, Volumes: true, Measured: true, ScratchInMemory: true,
 			Env: []string{"HOME=/tmp", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		},
 	})

@@ -29,6 +29,9 @@ import (
 // Name is the runtime's name in manifests.
 const Name = "container"
 
+// Volumes is what Probe calls volumes whose size holds.
+const Volumes = "volume-size"
+
 // Config says where a Runtime finds and keeps things.
 type Config struct {
 	// Home is a folder of its own: images, and containerd's data if we start it.

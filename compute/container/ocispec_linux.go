@@ -2,7 +2,10 @@ package container
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
@@ -46,7 +49,7 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 			Env:             p.image.environment(p.spec.Env, run.Env),
 			Cwd:             p.image.WorkingDir,
 			Capabilities:    &specs.LinuxCapabilities{Bounding: none, Effective: none, Permitted: none, Inheritable: none, Ambient: none},
-			Rlimits:         rlimits(limits),
+			Rlimits:         rlimits(limits, largest(p.spec.Volumes)),
 			NoNewPrivileges: true,
 			OOMScoreAdj:     &score,
 		},
@@ -87,7 +90,9 @@ func resources(limits *compute.Limits) *specs.LinuxResources {
 	return r
 }
 
-func rlimits(limits *compute.Limits) []specs.POSIXRlimit {
+// rlimits are the kernel's limits on each process. largest is the size of the
+// largest volume.
+func rlimits(limits *compute.Limits, largest uint64) []specs.POSIXRlimit {
 	files := uint64(mostFiles)
 	var own syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own) == nil {
@@ -98,7 +103,7 @@ func rlimits(limits *compute.Limits) []specs.POSIXRlimit {
 		{Type: "RLIMIT_CORE"},
 		// One file can never be larger than all of them may be: the kernel holds
 		// the commonest way of filling a disk exactly.
-		{Type: "RLIMIT_FSIZE", Soft: limits.OutputBytes, Hard: limits.OutputBytes},
+		{Type: "RLIMIT_FSIZE", Soft: max(limits.OutputBytes, largest), Hard: max(limits.OutputBytes, largest)},
 	}
 }
 
@@ -124,5 +129,25 @@ func mounts(p *prepared, run compute.Run) []specs.Mount {
 		list = append(list, specs.Mount{Destination: "/in/" + in.Name, Type: "bind", Source: supervise.InDir + "/" + strconv.Itoa(i),
 			Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	}
+	// The outer ones first, where one lies within another.
+	order := make([]int, len(p.spec.Volumes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(p.spec.Volumes[a].At, p.spec.Volumes[b].At) })
+	for _, i := range order {
+		list = append(list, specs.Mount{Destination: p.spec.Volumes[i].At, Type: "bind", Source: supervise.VolDir + "/" + strconv.Itoa(i),
+			Options: []string{"bind", "rw", "nosuid", "nodev"}})
+	}
 	return list
+}
+
+// largest is the size of the largest volume's file.
+func largest(volumes []compute.Volume) (most uint64) {
+	for _, v := range volumes {
+		if info, err := os.Stat(v.File); err == nil {
+			most = max(most, uint64(info.Size()))
+		}
+	}
+	return most
 }

@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container/internal/volume"
 	"github.com/moyai-network/moyai/compute/container/pack"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
@@ -51,6 +52,12 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	}
 	c := judge(report, result)
 	c.Version = version
+	if err := r.probeVolume(ctx, dir, image, limits); err != nil {
+		c.Missing = append(c.Missing, "volumes: "+err.Error())
+	} else {
+		c.Enforced = append(c.Enforced, Volumes)
+	}
+	sort.Strings(c.Enforced)
 	return c, nil
 }
 
@@ -76,6 +83,26 @@ func judge(report supervise.Report, ate compute.Result) compute.Capabilities {
 	wall("read-only-root", !report.RootWritable, "writable")
 	sort.Strings(c.Enforced)
 	return c
+}
+
+// probeVolume makes the smallest volume and has a container fill it: the size
+// must hold, and what was written must be there for the next.
+func (r *Runtime) probeVolume(ctx context.Context, dir, image string, limits compute.Limits) error {
+	spec := compute.Spec{Dir: dir, Program: image, Args: []string{"fill", "/volume/filled"}, Limits: limits,
+		Volumes: []compute.Volume{{File: filepath.Join(dir, "volume"), At: "/volume"}}}
+	if err := r.MakeVolume(ctx, spec.Volumes[0].File, volume.MinBytes); err != nil {
+		return err
+	}
+	for _, id := range []string{"fill", "fill-again"} {
+		result, said, err := r.try(ctx, spec, id)
+		if err != nil {
+			return err
+		}
+		if !result.OK() {
+			return fmt.Errorf("a container that fills its volume ended with %v (%s): %s", result.Reason, result.Message, said)
+		}
+	}
+	return nil
 }
 
 // writeProbe makes an image of nothing but our own worker.

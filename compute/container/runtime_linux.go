@@ -232,6 +232,11 @@ func checkFiles(spec compute.Spec) error {
 			return fmt.Errorf("%w: input %s is neither a file nor a directory", compute.ErrInvalidSpec, in.Name)
 		}
 	}
+	for _, v := range spec.Volumes {
+		if info, err := os.Stat(v.File); err != nil || !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: the volume for %s was never made", compute.ErrInvalidSpec, v.At)
+		}
+	}
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return unavailable("task directory", err)
 	}
@@ -274,10 +279,14 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 	for i, in := range p.spec.Inputs {
 		inputs[i] = in.Path
 	}
+	volumes := make([]string, len(p.spec.Volumes))
+	for i, v := range p.spec.Volumes {
+		volumes[i] = v.File
+	}
 	return supervise.Job{
 		ID: id, Dir: run.Dir, Runc: p.r.config.Runc, RuncRoot: p.r.engine.runcRoot(),
 		ImageLock: p.r.images.lock(p.hash), TaskLock: p.r.engine.lock(id),
-		Lowers: p.image.Lowers, Inputs: inputs, Stdin: run.Stdin,
+		Lowers: p.image.Lowers, Inputs: inputs, Volumes: volumes, Stdin: run.Stdin,
 		UIDBase: base, IDs: idsPerContainer, UID: int(base + p.image.User.UID), GID: int(base + p.image.User.GID),
 		MemoryBytes: limits.MemoryBytes, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,
 		LogBytes: limits.LogBytes, TruncateLogs: limits.TruncateLogs, Timeout: limits.Timeout,

@@ -40,11 +40,16 @@ const (
 	MaxEnv       = 256 // entries
 	MaxEnvKey    = 128
 	MaxEnvValue  = 8 << 10
-	MaxArgsEnv   = 32 << 10 // all arguments, keys and values together
+	MaxArgsEnv   = 32 << 10 // all arguments, keys, values and names of secrets together
 	MaxInputs    = 128      // entries
 	MaxInputName = 128
 	MaxContent   = 1 << 50 // one module or input, or the output, as files
 	MaxMemory    = 1 << 46
+	MaxVolumes   = 8  // entries
+	MaxSecrets   = 64 // entries
+	MaxReference = 512
+	MaxPlatform  = 64
+	MaxPath      = 256 // of a place inside
 	MaxTimeoutMS = 366 * 24 * 3600 * 1000
 	MaxEgress    = 4 << 10 // all egress rules together
 
@@ -62,8 +67,8 @@ var ErrInvalid = errors.New("invalid manifest")
 type Manifest struct {
 	Version        uint64   `cbor:"1,keyasint"`
 	Runtime        string   `cbor:"2,keyasint"`  // such as RuntimeWasm
-	Module         []byte   `cbor:"3,keyasint"`  // CID of the program, CIDSize bytes
-	ModuleBytes    uint64   `cbor:"4,keyasint"`  // its length as a file; a fetch stops there
+	Module         []byte   `cbor:"3,keyasint"`  // CID of the program, CIDSize bytes; empty if Image says what to run
+	ModuleBytes    uint64   `cbor:"4,keyasint"`  // its length as a file, or of all that the image's registry sends; a fetch stops there
 	Args           []string `cbor:"5,keyasint"`  // after the program's own name
 	Env            []Var    `cbor:"6,keyasint"`  // sorted by Key, unique; none begins with MOYAI_
 	Inputs         []Input  `cbor:"7,keyasint"`  // sorted by Name, unique
@@ -72,6 +77,10 @@ type Manifest struct {
 	LogBytesMax    uint64   `cbor:"10,keyasint"` // stdout and stderr, of one task
 	TaskTimeoutMS  uint64   `cbor:"11,keyasint"` // wall clock of one task
 	Array          bool     `cbor:"12,keyasint"` // tasks are dealt one by one
+	Image          Image    `cbor:"13,keyasint"` // in place of Module: what the provider pulls
+	Volumes        []Volume `cbor:"14,keyasint"` // sorted by Name, unique
+	Secrets        []string `cbor:"15,keyasint"` // names of what comes sealed after opening, sorted, unique
+	ShmBytes       uint64   `cbor:"16,keyasint"` // /dev/shm, part of MemoryBytes; zero: the runtime's default
 	Egress         Egress   `cbor:"18,keyasint"` // its way to the internet; the zero value is none
 }
 
@@ -114,6 +123,27 @@ type Input struct {
 	Bytes uint64 // of all its files together; a fetch stops there
 }
 
+// Image is a container image in a registry.
+type Image struct {
+	_         struct{} `cbor:",toarray"`
+	Reference string   // host/repository:tag, host and tag always given; empty: there is none
+	Digest    []byte   // SHA-256 of its manifest or index; empty: the provider pins what it finds and says so
+	Platform  string   // "linux/amd64"; empty: the provider's own
+}
+
+// IsZero reports that there is no image.
+func (i Image) IsZero() bool { return i.Reference == "" && len(i.Digest) == 0 && i.Platform == "" }
+
+// Volume is a named folder of fixed size that outlives the lease. It belongs to
+// the order's payer at one provider.
+type Volume struct {
+	_      struct{} `cbor:",toarray"`
+	Name   string
+	Path   string // where the program sees it
+	Bytes  uint64 // its size, if it is not there yet; the most that may be in it
+	KeepMS uint64 // how long it is kept after the lease's end
+}
+
 // Encode validates m and returns its canonical bytes.
 func Encode(m Manifest) ([]byte, error) {
 	if err := m.Validate(); err != nil {
@@ -150,6 +180,8 @@ func SpecHash(b []byte) [32]byte { return sha256.Sum256(b) }
 func (m *Manifest) Sort() {
 	slices.SortStableFunc(m.Env, func(a, b Var) int { return strings.Compare(a.Key, b.Key) })
 	slices.SortStableFunc(m.Inputs, func(a, b Input) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(m.Volumes, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(m.Secrets)
 }
 
 // InputBytes is the length of all inputs together. It cannot overflow for a
@@ -158,6 +190,16 @@ func (m Manifest) InputBytes() uint64 {
 	var n uint64
 	for _, in := range m.Inputs {
 		n += in.Bytes
+	}
+	return n
+}
+
+// VolumeBytes is the size of all volumes together. It cannot overflow for a
+// valid manifest.
+func (m Manifest) VolumeBytes() uint64 {
+	var n uint64
+	for _, v := range m.Volumes {
+		n += v.Bytes
 	}
 	return n
 }
@@ -179,7 +221,7 @@ func (m Manifest) Validate() error {
 	if err := validateRuntime(m.Runtime); err != nil {
 		return err
 	}
-	if err := validateCID("module", m.Module); err != nil {
+	if err := m.validateProgram(); err != nil {
 		return err
 	}
 	for _, f := range []struct {
@@ -200,6 +242,15 @@ func (m Manifest) Validate() error {
 		return err
 	}
 	if err := m.validateInputs(); err != nil {
+		return err
+	}
+	if m.ShmBytes > m.MemoryBytes {
+		return invalid("%d bytes of shared memory are more than the %d bytes of memory they are part of", m.ShmBytes, m.MemoryBytes)
+	}
+	if err := m.validateVolumes(); err != nil {
+		return err
+	}
+	if err := m.validateSecrets(); err != nil {
 		return err
 	}
 	return m.validateEgress()
@@ -284,8 +335,11 @@ func (m Manifest) validateArgsEnv() error {
 		}
 		total += len(v.Key) + len(v.Value)
 	}
+	for _, name := range m.Secrets {
+		total += len(name)
+	}
 	if total > MaxArgsEnv {
-		return invalid("arguments and environment of %d bytes together where %d are allowed; pass large data as an input", total, MaxArgsEnv)
+		return invalid("arguments, environment and names of secrets of %d bytes together where %d are allowed; pass large data as an input", total, MaxArgsEnv)
 	}
 	return nil
 }

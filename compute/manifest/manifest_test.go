@@ -35,6 +35,34 @@ func sample() Manifest {
 		TaskTimeoutMS:  600_000,
 		Array:          true,
 		Egress:         Egress{Rules: []string{"*.debian.org", "pypi.org:443"}, Bytes: 1 << 30},
+		Volumes:        []Volume{{Name: "db-1", Path: "/var/lib/db", Bytes: 1 << 30, KeepMS: 86_400_000}, {Name: "w", Path: "/w", Bytes: 1}},
+		Secrets:        []string{"TOKEN", "Z"},
+		ShmBytes:       64 << 20,
+	}
+}
+
+// pulled is sample with an image in place of its module.
+func pulled() Manifest {
+	m := sample()
+	m.Runtime, m.Module = RuntimeContainer, nil
+	m.Image = Image{Reference: "index.docker.io/library/python:3.12", Digest: bytes.Repeat([]byte{7}, 32), Platform: "linux/amd64"}
+	m.Secrets = []string{RegistrySecret, "TOKEN"}
+	return m
+}
+
+func TestImage(t *testing.T) {
+	for _, change := range []func(*Image){func(*Image) {}, func(i *Image) { i.Digest = nil }, func(i *Image) { i.Platform = "" },
+		func(i *Image) { i.Reference = "127.0.0.1:5000/a/b:latest" }} {
+		m := pulled()
+		change(&m.Image)
+		b, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Decode(b)
+		if err != nil || again.Image.Reference != m.Image.Reference || !bytes.Equal(again.Image.Digest, m.Image.Digest) {
+			t.Errorf("%+v became %+v (%v)", m.Image, again.Image, err)
+		}
 	}
 }
 
@@ -151,6 +179,35 @@ var refused = []struct {
 	{"too much output", func(m *Manifest) { m.OutputBytesMax = 1<<64 - 1 }},
 	{"no logs", func(m *Manifest) { m.LogBytesMax = 0 }},
 	{"no time", func(m *Manifest) { m.TaskTimeoutMS = 0 }},
+	{"a module and an image", func(m *Manifest) { *m = pulled(); m.Module = cid(0x70, 1) }},
+	{"an image for wasm", func(m *Manifest) { *m = pulled(); m.Runtime = RuntimeWasm }},
+	{"an image without a tag", func(m *Manifest) { *m = pulled(); m.Image.Reference = "localhost:5000/a" }},
+	{"an image without a host", func(m *Manifest) { *m = pulled(); m.Image.Reference = "python:3.12" }},
+	{"an image with a digest in its name", func(m *Manifest) { *m = pulled(); m.Image.Reference = "h/a:1@sha256:00" }},
+	{"an image with a space", func(m *Manifest) { *m = pulled(); m.Image.Reference = "h/a :1" }},
+	{"an image with half a digest", func(m *Manifest) { *m = pulled(); m.Image.Digest = m.Image.Digest[:16] }},
+	{"an image for another system", func(m *Manifest) { *m = pulled(); m.Image.Platform = "windows/amd64" }},
+	{"a digest of no image", func(m *Manifest) { m.Image.Digest = make([]byte, 32) }},
+	{"9 volumes", func(m *Manifest) { m.Volumes = make([]Volume, 9) }},
+	{"volume without a name", func(m *Manifest) { m.Volumes[0].Name = "" }},
+	{"volume that leads out", func(m *Manifest) { m.Volumes[0].Name = "../x" }},
+	{"volume on the root", func(m *Manifest) { m.Volumes[0].Path = "/" }},
+	{"volume at a relative path", func(m *Manifest) { m.Volumes[0].Path = "data" }},
+	{"volume over /proc", func(m *Manifest) { m.Volumes[0].Path = "/proc/self" }},
+	{"volume over /out", func(m *Manifest) { m.Volumes[0].Path = "/out" }},
+	{"volume at a path with ..", func(m *Manifest) { m.Volumes[0].Path = "/a/../etc" }},
+	{"volume of no size", func(m *Manifest) { m.Volumes[0].Bytes = 0 }},
+	{"volume of 2^50+1 bytes", func(m *Manifest) { m.Volumes[0].Bytes = MaxContent + 1 }},
+	{"volume kept for ever", func(m *Manifest) { m.Volumes[0].KeepMS = 1<<64 - 1 }},
+	{"a volume twice", func(m *Manifest) { m.Volumes[0].Name = "w" }},
+	{"two volumes in one place", func(m *Manifest) { m.Volumes[0].Path = "/w" }},
+	{"65 secrets", func(m *Manifest) { m.Secrets = make([]string, 65) }},
+	{"secret with '='", func(m *Manifest) { m.Secrets = []string{"A=b"} }},
+	{"secret of the network", func(m *Manifest) { m.Secrets = []string{"MOYAI_INDEX"} }},
+	{"credentials without a registry", func(m *Manifest) { m.Secrets = []string{RegistrySecret} }},
+	{"a secret twice", func(m *Manifest) { m.Secrets = []string{"A1", "A1"} }},
+	{"a secret in the environment", func(m *Manifest) { m.Secrets = []string{"LANG"} }},
+	{"more shared memory than memory", func(m *Manifest) { m.ShmBytes = m.MemoryBytes + 1 }},
 	{"more than a year", func(m *Manifest) { m.TaskTimeoutMS = MaxTimeoutMS + 1 }},
 	{"65 egress rules", func(m *Manifest) { m.Egress.Rules = slices.Repeat([]string{"a.b"}, 65) }},
 	{"an egress rule that is none", func(m *Manifest) { m.Egress.Rules = []string{"localhost"} }},
@@ -207,6 +264,17 @@ func TestTooLarge(t *testing.T) {
 	m.Egress.Rules = nil
 	for i := range egress.MaxRules {
 		m.Egress.Rules = append(m.Egress.Rules, string([]byte{'a' + byte(i/16), 'a' + byte(i%16)})+strings.Repeat("x", 58)+".org")
+	}
+	m.Volumes, m.Secrets = nil, nil
+	for i := range MaxVolumes {
+		name := string([]byte{'a' + byte(i)}) + strings.Repeat("n", MaxInputName-1)
+		m.Volumes = append(m.Volumes, Volume{Name: name, Path: "/" + name + strings.Repeat("p", MaxPath-MaxInputName-1), Bytes: MaxContent, KeepMS: MaxTimeoutMS})
+	}
+	for i := range MaxSecrets { // they count with arguments and environment
+		m.Secrets = append(m.Secrets, string([]byte{'a' + byte(i/16), 'a' + byte(i%16)}))
+	}
+	for i := range 8 {
+		m.Env[i].Value = m.Env[i].Value[16:]
 	}
 	b, err := Encode(m)
 	if err != nil {

@@ -20,7 +20,7 @@ func TestSpec(t *testing.T) {
 	}
 	spec := string(b)
 	var want []string
-	for _, v := range []any{Manifest{}, Var{}, Input{}, Egress{}} {
+	for _, v := range []any{Manifest{}, Var{}, Input{}, Image{}, Volume{}, Egress{}} {
 		typ := reflect.TypeOf(v)
 		place := 0
 		for i := range typ.NumField() {
@@ -46,7 +46,7 @@ func TestSpec(t *testing.T) {
 	for _, phrase := range []string{
 		fmt.Sprintf("at most %d bytes. `spec hash", MaxBytes),
 		fmt.Sprintf("| 1 to %d bytes: a lower-case", MaxRuntime),
-		fmt.Sprintf("| CID, %d bytes | the program", CIDSize),
+		fmt.Sprintf("| CID, %d bytes, or empty | the program", CIDSize),
 		fmt.Sprintf("| 0 to %d texts, each at most %d bytes |", MaxArgs, MaxArg),
 		fmt.Sprintf("| 0 to %d `Var` |", MaxEnv),
 		fmt.Sprintf("| 0 to %d `Input` |", MaxInputs),
@@ -54,6 +54,11 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("| 1 to %d bytes: letters", MaxEnvKey),
 		fmt.Sprintf("| at most %d bytes |", MaxEnvValue),
 		fmt.Sprintf("| 1 to %d bytes, printable", MaxInputName),
+		fmt.Sprintf("| 0 to %d `Volume` |", MaxVolumes),
+		fmt.Sprintf("| 0 to %d names |", MaxSecrets),
+		fmt.Sprintf("| 1 to %d bytes of printable ASCII", MaxReference),
+		fmt.Sprintf("| at most %d bytes: empty", MaxPlatform),
+		fmt.Sprintf("at most %d bytes, not", MaxPath),
 		fmt.Sprintf("| 0 to %d texts, each at most %d bytes, together at most %d |", egress.MaxRules, egress.MaxRule, MaxEgress),
 	} {
 		if !strings.Contains(spec, phrase) {

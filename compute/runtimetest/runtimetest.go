@@ -50,6 +50,8 @@ type Traits struct {
 	// ScratchInMemory: /tmp is a part of the memory, so that filling it is the
 	// program's own failure. Without it, it counts as output.
 	ScratchInMemory bool
+	// Volumes: it is a compute.VolumeKeeper.
+	Volumes bool
 	// Env is what the runtime itself adds to a program's environment.
 	Env []string
 }
@@ -77,6 +79,9 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Recover", s.testRecover)
 	if s.System {
 		t.Run("System", s.testSystem)
+	}
+	if s.Volumes {
+		t.Run("Volumes", s.testVolumes)
 	}
 }
 

@@ -45,6 +45,9 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if spec.Egress != nil {
 		return nil, fmt.Errorf("%w: a WebAssembly program has no network, so it can have no egress: use the container runtime", compute.ErrInvalidSpec)
 	}
+	if len(spec.Volumes) > 0 {
+		return nil, fmt.Errorf("%w: a WebAssembly program cannot have volumes: use a container image", compute.ErrInvalidSpec)
+	}
 	if err := r.checkFiles(spec); err != nil {
 		return nil, err
 	}

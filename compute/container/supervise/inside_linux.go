@@ -2,11 +2,13 @@ package supervise
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 // Inside is the mode of a container that looks at its own walls, for a runtime's
@@ -28,6 +30,8 @@ func lookAround(args []string) int {
 		switch args[0] {
 		case "eat":
 			eat()
+		case "fill":
+			return fill(args[1:])
 		case "sit":
 			return beIdle()
 		}
@@ -78,6 +82,38 @@ func fork() int {
 		}
 	}
 	return mostChildren
+}
+
+// fill writes to a file until the disk is full; the second time it finds that it
+// was here before. Zero: the disk was full as it should be.
+func fill(args []string) int {
+	const most = 1 << 20 * 64
+	if len(args) != 1 {
+		return 64
+	}
+	if info, err := os.Stat(args[0]); err == nil {
+		if info.Size() > 0 && info.Size() < most {
+			return 0
+		}
+		fmt.Println("what was written is not there any more")
+		return 1
+	}
+	f, err := os.Create(args[0])
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer f.Close()
+	for range most >> 20 {
+		if _, err = f.Write(make([]byte, 1<<20)); err != nil {
+			break
+		}
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return 0
+	}
+	fmt.Println("it took more than its size, or failed otherwise:", err)
+	return 1
 }
 
 // eat takes memory without end.

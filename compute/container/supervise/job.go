@@ -23,6 +23,14 @@ import (
 // Mode is the first argument that makes moyai-worker a supervisor.
 const Mode = "supervise"
 
+// Export is the first argument that makes moyai-worker, in a mount namespace of
+// its own, write what a volume holds to standard output as a tar. The volume's
+// path follows.
+const Export = "export"
+
+// ExitInUse is the exit code of Export if the volume is in use.
+const ExitInUse = 3
+
 // Box is where a supervisor, in a mount namespace of its own, builds what its
 // container sees. The OCI spec's paths point below it.
 const Box = "/run/moyai-box"
@@ -31,6 +39,7 @@ const Box = "/run/moyai-box"
 const (
 	RootDir = Box + "/root" // its root file system
 	InDir   = Box + "/in"   // its inputs, numbered
+	VolDir  = Box + "/vol"  // its volumes, numbered
 )
 
 // Files in a task's directory.
@@ -64,7 +73,9 @@ type Job struct {
 	TaskLock string // files to hold a lock on: shared, and alone
 	Lowers []string // layers of the image, topmost first
 	Inputs []string // host paths that appear at InDir/0, 1, …
-	Stdin  string   // host path, or empty
+	// Volumes are files of package volume; what they hold appears at VolDir/0, 1, …
+	Volumes []string
+	Stdin   string // host path, or empty
 	// UIDBase is the host's number of the container's user 0; IDs many follow.
 	UIDBase, IDs uint32
 	// UID and GID are the host's numbers of the container's user.

@@ -27,6 +27,8 @@ func Main(args []string) int {
 		return beIdle()
 	case Inside:
 		return lookAround(args[1:])
+	case Export:
+		return export(args[1:])
 	case Mode:
 	default:
 		fmt.Fprintf(os.Stderr, "moyai-worker: no mode %q: it is started by moyai and of no use by hand\n", args[0])
@@ -126,6 +128,11 @@ func (s *supervisor) create() error {
 		s.locks = append(s.locks, f)
 	}
 	if err := furnish(&s.job); err != nil {
+		return err
+	}
+	volumes, err := mountVolumes(&s.job)
+	s.locks = append(s.locks, volumes...)
+	if err != nil {
 		return err
 	}
 	stdin, err := openStdin(s.job.Stdin)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/compute/container/internal/volume"
 )
 
 // scratchBytes bounds what runc may create in the root file system before it
@@ -54,6 +56,42 @@ func furnish(job *Job) error {
 		}
 	}
 	return nil
+}
+
+// mountVolumes shows each volume's data, writable, as the container's users own
+// it, and returns what holds them.
+func mountVolumes(job *Job) (held []*os.File, err error) {
+	if len(job.Volumes) == 0 {
+		return nil, nil
+	}
+	ids, err := userNamespace(job.UIDBase, job.IDs)
+	if err != nil {
+		return nil, err
+	}
+	defer ids.Close()
+	for i, path := range job.Volumes {
+		at := filepath.Join(VolDir, strconv.Itoa(i))
+		disk := at + ".disk"
+		for _, dir := range []string{at, disk} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return held, err
+			}
+		}
+		f, err := volume.Mount(path, disk, false)
+		if err != nil {
+			return held, fmt.Errorf("volume %d: %w", i+1, err)
+		}
+		held = append(held, f)
+		data := filepath.Join(disk, volume.Data)
+		// The program's user may write there whoever wrote before.
+		if err := os.Chown(data, job.UID-int(job.UIDBase), job.GID-int(job.UIDBase)); err != nil {
+			return held, err
+		}
+		if err := cloneMount(data, at, ids, 0); err != nil {
+			return held, fmt.Errorf("show volume %d: %w", i+1, err)
+		}
+	}
+	return held, nil
 }
 
 // mountRoot overlays a little scratch over the image's layers.
