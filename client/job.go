@@ -25,6 +25,7 @@ type Job struct {
 
 	CPUMilli       uint64 // thousandths of a core; default 1000
 	MemoryBytes    uint64 // default 256 MiB
+	ShmBytes       uint64 // /dev/shm of a container, part of the memory; default half of it
 	OutputBytesMax uint64 // under /out, per task; default 1 GiB
 	LogBytesMax    uint64 // stdout and stderr, per task; default 16 MiB
 

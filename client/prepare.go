@@ -158,7 +158,7 @@ func prepare(ctx context.Context, j *Job) (*program, error) {
 		Version: manifest.Version1, Runtime: runtime,
 		Module: module.Root().Bytes(), ModuleBytes: module.Size(),
 		Args: j.Args, MemoryBytes: j.MemoryBytes, OutputBytesMax: j.OutputBytesMax, LogBytesMax: j.LogBytesMax,
-		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil,
+		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil, ShmBytes: j.ShmBytes,
 	}
 	for k, v := range j.Env {
 		m.Env = append(m.Env, manifest.Var{Key: k, Value: v})

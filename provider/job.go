@@ -174,6 +174,7 @@ func (j *job) spec() compute.Spec {
 		Limits: compute.Limits{
 			MemoryBytes: m.MemoryBytes, OutputBytes: m.OutputBytesMax, LogBytes: m.LogBytesMax,
 			CPUMilli: min(quantities(j.a.order.Quantities)[DimCPU], compute.MaxCPUMilli),
+			ShmBytes: m.ShmBytes,
 			Timeout:  time.Duration(timeout) * time.Millisecond,
 		},
 	}

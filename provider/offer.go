@@ -122,6 +122,9 @@ func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 	if m.Egress.Wanted() {
 		return p2p.Refusal{Subject: "egress", Hint: "no way to the internet is offered here"}, true
 	}
+	if !m.Image.IsZero() || len(m.Volumes) > 0 || len(m.Secrets) > 0 {
+		return p2p.Refusal{Subject: "manifest", Need: "an image from a registry, volumes or secrets", Have: "not supported yet"}, true
+	}
 	if n := asked[DimMemory]; m.MemoryBytes > n {
 		return p2p.Refusal{Subject: DimMemory, Need: match.Bytes(m.MemoryBytes), Have: match.Bytes(n) + " was ordered", Hint: "order as much memory as the manifest asks for"}, true
 	}

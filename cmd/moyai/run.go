@@ -34,6 +34,7 @@ type runFlags struct {
 	grace       time.Duration
 	outputLimit bytesValue
 	logLimit    bytesValue
+	shm         bytesValue
 	detach      bool
 	quiet       bool
 }
@@ -84,6 +85,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	fs.DurationVar(&f.grace, "grace", 2*time.Minute, "longest time a provider may take to load; never billed")
 	fs.Var(&f.outputLimit, "output-limit", "most the program may write under /out")
 	fs.Var(&f.logLimit, "log-limit", "most the program may write to standard output and error")
+	fs.Var(&f.shm, "shm-size", "size of a container's /dev/shm, part of --memory (default: half of it)")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "start the job, print its id and leave it running")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "show the program's output only")
 }
@@ -108,6 +110,7 @@ func (f *runFlags) job(given []string) (client.Job, error) {
 	job.Module, job.Args = given[0], given[1:]
 	job.Output, job.Overwrite = f.output, f.overwrite
 	job.OutputBytesMax, job.LogBytesMax = uint64(f.outputLimit), uint64(f.logLimit)
+	job.ShmBytes = uint64(f.shm)
 	job.TaskTimeout, job.MaxGrace = f.taskTimeout, f.grace
 	return job, nil
 }
