@@ -65,6 +65,25 @@ func (s *Stream) Raw() network.Stream { return s.raw }
 // Reader reads what follows the last frame received.
 func (s *Stream) Reader() *bufio.Reader { return s.in }
 
+// Read implements io.Reader for what follows the last frame received. Unlike Reader
+// it knows of Close, which unblocks it; deadlines are the caller's, on Raw.
+func (s *Stream) Read(p []byte) (int, error) {
+	select {
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
+	case <-s.closed:
+		return 0, net.ErrClosed
+	}
+	if s.isClosed() {
+		return 0, net.ErrClosed
+	}
+	n, err := s.in.Read(p)
+	if err != nil && s.isClosed() {
+		err = net.ErrClosed
+	}
+	return n, err
+}
+
 // Send writes one frame of at most max bytes. It gives up after Config.FrameTimeout if
 // the peer does not read, and then resets the stream, since the peer could not find
 // the next frame. Where the peer has closed the stream, Send fails but what it sent
