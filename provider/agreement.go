@@ -37,6 +37,8 @@ type agreement struct {
 	ended bool          // End may be sent
 	news  chan struct{} // closed and replaced when anything a session shows changed
 	sess  map[*session]struct{}
+
+	ports forwards
 }
 
 // taskView is what sessions show of a task.
@@ -196,10 +198,14 @@ func (a *agreement) take(ctx context.Context, e leasing.Event) bool {
 		a.log.Debug("event refused", "event", fmt.Sprintf("%T", e), "err", err)
 		return true
 	}
-	if fx.Save && !a.save(ctx, before, next, fx.Finished) {
+	story := leasing.Story(before, next, e)
+	if fx.Save && !a.save(ctx, before, next, fx.Finished, story) {
 		return false // a restart resumes from the old state
 	}
 	a.install(next, fx.Finished)
+	if !fx.Save {
+		a.note(story...)
+	}
 	for _, action := range fx.Actions {
 		a.act(ctx, action)
 	}
@@ -211,7 +217,7 @@ func (a *agreement) take(ctx context.Context, e leasing.Event) bool {
 
 // save writes the new state, trying again while the disk refuses: acting without
 // the journal is not an option, and neither is forgetting what happened.
-func (a *agreement) save(ctx context.Context, before, next leasing.State, done *leasing.Finished) bool {
+func (a *agreement) save(ctx context.Context, before, next leasing.State, done *leasing.Finished, story []leasing.Note) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		var err error
 		if now := unixMS(time.Now()); before.Work == leasing.WorkOffered {
@@ -219,7 +225,7 @@ func (a *agreement) save(ctx context.Context, before, next leasing.State, done *
 			row.State, row.CreatedMS = next, now
 			err = a.d.journal.Insert(ctx, row)
 		} else {
-			err = a.d.journal.Save(ctx, a.row.ID, next, done, now)
+			err = a.d.journal.Save(ctx, a.row.ID, next, done, now, story...)
 		}
 		if err == nil {
 			return true

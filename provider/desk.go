@@ -49,6 +49,7 @@ type desk struct {
 	wares    wares
 	counter  counter
 	runtimes map[string]compute.Runtime
+	door     *door
 	log      *slog.Logger
 	alert    func(id, severity, text string)
 

@@ -17,6 +17,7 @@ import (
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider/journal"
 	"github.com/moyai-network/moyai/provider/slots"
+	"github.com/moyai-network/moyai/provider/sshd"
 	"github.com/moyai-network/moyai/wire"
 )
 
@@ -40,6 +41,7 @@ type harnessOptions struct {
 	keep     time.Duration
 	ackWait  time.Duration
 	starting func() // called by the runtime before a task starts
+	entered  func(*worldTask) compute.Task
 }
 
 func newHarness(dir string, o harnessOptions) (*harness, error) {
@@ -68,9 +70,15 @@ func newHarnessOver(w *world, dir string, o harnessOptions) (*harness, error) {
 	if os.Getenv("MOYAI_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	hostKey, err := sshd.HostKey(make([]byte, 32))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	h.desk = &desk{
+		door:    newDoor(hostKey),
 		chainID: testChain, node: signer.PublicKey(), signer: signer, home: dir, wares: o.wares,
-		runtimes: map[string]compute.Runtime{"fake": worldRuntime{w, o.taskLife, o.starting}}, log: log,
+		runtimes: map[string]compute.Runtime{"fake": worldRuntime{w, o.taskLife, o.starting, o.entered}}, log: log,
 		alert:        func(id, _, text string) { h.alerts.Store(id, text) },
 		receiptEvery: 15 * time.Millisecond, prefetchBytes: 1 << 20, prefetches: make(chan struct{}, maxPrefetches),
 		diskFull: func() bool { return false },

@@ -19,6 +19,7 @@ import (
 	"github.com/moyai-network/moyai/p2p/gossip"
 	"github.com/moyai-network/moyai/provider/journal"
 	"github.com/moyai-network/moyai/provider/slots"
+	"github.com/moyai-network/moyai/provider/sshd"
 	"github.com/moyai-network/moyai/wire"
 )
 
@@ -89,12 +90,16 @@ func (p *Provider) openDesk() error {
 	if err != nil {
 		return err
 	}
+	hostKey, err := sshd.HostKey(p.cfg.NodeKey.Seed())
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.disk = newDiskGuard(p.cfg.Home, p.cfg.ReserveBytes)
 	d := &desk{
 		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home,
-		runtimes: map[string]compute.Runtime{}, log: p.cfg.Logger,
+		door: newDoor(hostKey), runtimes: map[string]compute.Runtime{}, log: p.cfg.Logger,
 		receiptEvery: receiptEvery, prefetchBytes: p.cfg.PrefetchBytes, prefetches: make(chan struct{}, maxPrefetches), diskFull: p.disk.full.Load,
 		ctx: ctx, byID: map[journal.ID]*agreement{}, byOrder: map[[32]byte]*agreement{},
 	}
@@ -211,6 +216,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	p.group.Add(lifecycle.Item{Name: "closes", Run: p.closes.run})
 	p.group.Add(lifecycle.Item{Name: "membership", Run: p.member.run})
 	p.group.Add(lifecycle.Item{Name: "lease streams", Run: p.serveLeases})
+	p.group.Add(lifecycle.Item{Name: "visits", Run: p.serveVisits})
 	p.group.Add(lifecycle.Item{Name: "market", Run: p.serveMarket})
 	p.group.Add(lifecycle.Item{Name: "housekeeping", Run: p.houseKeeping})
 	return p.group.Run(ctx)
@@ -218,6 +224,8 @@ func (p *Provider) Run(ctx context.Context) error {
 
 func (p *Provider) endDesk() error {
 	p.cancel()
+	p.desk.mu.Lock() // whoever looked before the end has been counted
+	p.desk.mu.Unlock()
 	p.desk.wg.Wait()
 	for _, a := range p.desk.all() {
 		a.job.release() // running tasks are left alone

@@ -20,13 +20,14 @@ type attempt struct {
 	halt  context.CancelFunc // ends a preparation under way
 	known chan struct{}      // closed once task is set, or never will be
 	task  compute.Task       // nil if it did not start
+	gone  chan struct{}      // closed once it has ended, or did not start
 }
 
 // attempt registers a task before anything is done for it, so that a stop finds
 // it however early it comes. preparing ends with ctx, or when a stop wants it to.
 func (j *job) attempt(ctx context.Context, index uint64) (a *attempt, preparing context.Context) {
 	preparing, halt := context.WithCancel(ctx)
-	a = &attempt{index: index, halt: halt, known: make(chan struct{})}
+	a = &attempt{index: index, halt: halt, known: make(chan struct{}), gone: make(chan struct{})}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tasks[index] = a
@@ -46,6 +47,7 @@ func (j *job) forget(a *attempt) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.tasks, a.index)
+	close(a.gone)
 }
 
 func (j *job) run(index uint64) compute.Run {

@@ -513,6 +513,8 @@ type worldRuntime struct {
 	life time.Duration
 	// starting, if set, is called before a task starts.
 	starting func()
+	// entered, if set, makes tasks that can be entered.
+	entered func(*worldTask) compute.Task
 }
 
 func (worldRuntime) Name() string { return "fake" }
@@ -550,7 +552,7 @@ func (r worldRuntime) Start(_ context.Context, _ compute.Prepared, run compute.R
 		return nil, err
 	}
 	r.w.change(func() { r.w.Starts[run.ID]++ })
-	return &worldTask{run: run, end: end, stop: make(chan struct{})}, nil
+	return r.task(run, end), nil
 }
 
 func (r worldRuntime) Recover(_ context.Context, run compute.Run) (compute.Task, error) {
@@ -565,7 +567,7 @@ func (r worldRuntime) Recover(_ context.Context, run compute.Run) (compute.Task,
 	if err != nil {
 		return nil, err
 	}
-	return &worldTask{run: run, end: end, stop: make(chan struct{})}, nil
+	return r.task(run, end), nil
 }
 
 type worldTask struct {

@@ -133,11 +133,8 @@ func (v *Visit) Show(l *Listing) error { return v.s.Send(maxListing, l) }
 func (v *Visit) Tell(e *Entry) error { return v.s.Send(maxEntry, e) }
 
 // Gone waits until the tenant ends its side, which is all that it may do where it
-// has nothing to send, or until ctx ends.
-func (v *Visit) Gone(ctx context.Context) {
-	defer context.AfterFunc(ctx, v.s.Reset)()
-	_ = v.s.Recv(0, 0, &silence{})
-}
+// has nothing to send, or until the stream is closed here.
+func (v *Visit) Gone() { _ = v.s.Recv(0, 0, &silence{}) }
 
 // silence is the message of a place where none is allowed.
 type silence struct{}

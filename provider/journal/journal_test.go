@@ -280,3 +280,57 @@ func TestErrorsNameTheFile(t *testing.T) {
 func containsPath(err error, path string) bool {
 	return len(err.Error()) > len(path) && fmt.Sprint(err)[:len("open journal "+path)] == "open journal "+path
 }
+
+// What happened is kept in order, within a bound for each chapter, and goes with its
+// lease.
+func TestNotes(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal.db"))
+	l := sample(1)
+	if err := j.Insert(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	story := leasing.Note{Chapter: leasing.ChapterLease, Kind: "opened", Text: "it opened"}
+	s, _, err := leasing.Step(l.State, leasing.Opened{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Save(ctx, l.ID, s, nil, 5, story); err != nil {
+		t.Fatal(err)
+	}
+	for i := range journal.MaxNotes + 10 {
+		if err := j.AddNotes(ctx, l.ID, 6, leasing.Note{Chapter: leasing.ChapterSession, Kind: "exec", Text: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notes, err := j.Notes(ctx, l.ID, 0)
+	if err != nil || len(notes) != 1+journal.MaxNotes {
+		t.Fatalf("%d notes, %v", len(notes), err)
+	}
+	if n := notes[0]; n.Note != story || n.AtMS != 5 {
+		t.Errorf("the first is %+v", n)
+	}
+	if first, last := notes[1].Text, notes[len(notes)-1].Text; first != "10" || last != fmt.Sprint(journal.MaxNotes+9) {
+		t.Errorf("sessions from %s to %s", first, last)
+	}
+	if later, err := j.Notes(ctx, l.ID, notes[len(notes)-2].Seq); err != nil || len(later) != 1 {
+		t.Errorf("%d notes after the last but one, %v", len(later), err)
+	}
+	// A lease that is not there has none, and that is no error.
+	if err := j.AddNotes(ctx, journal.ID{9}, 1, story); err != nil {
+		t.Error(err)
+	}
+	if err := j.Prune(ctx, 1<<62); err != nil {
+		t.Fatal(err)
+	}
+	if notes, err := j.Notes(ctx, l.ID, 0); err != nil || len(notes) == 0 {
+		t.Errorf("a live lease has %d notes, %v", len(notes), err)
+	}
+	gone := s
+	gone.Work, gone.Chain = leasing.WorkForgotten, leasing.ChainClosed
+	if err := errors.Join(j.Save(ctx, l.ID, gone, nil, 7), j.Prune(ctx, 1<<62)); err != nil {
+		t.Fatal(err)
+	}
+	if notes, err := j.Notes(ctx, l.ID, 0); err != nil || len(notes) != 0 {
+		t.Errorf("a pruned lease has %d notes, %v", len(notes), err)
+	}
+}

@@ -58,9 +58,9 @@ func (j *Journal) Insert(ctx context.Context, l Lease) error {
 }
 
 // Save stores a lease's new state and, if a task ended, its outcome; and the
-// earnings, the first time the state has a settlement. nowMS is unix ms.
-// ErrNotFound if the lease was never inserted.
-func (j *Journal) Save(ctx context.Context, id ID, s leasing.State, done *leasing.Finished, nowMS int64) error {
+// earnings, the first time the state has a settlement; and what is worth telling of
+// it. nowMS is unix ms. ErrNotFound if the lease was never inserted.
+func (j *Journal) Save(ctx context.Context, id ID, s leasing.State, done *leasing.Finished, nowMS int64, story ...leasing.Note) error {
 	state, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -91,9 +91,11 @@ func (j *Journal) Save(ctx context.Context, id ID, s leasing.State, done *leasin
 		}
 		total = nil
 		if s.Settlement != nil {
-			total, err = earn(tx, id, *s.Settlement, nowMS)
+			if total, err = earn(tx, id, *s.Settlement, nowMS); err != nil {
+				return err
+			}
 		}
-		return err
+		return addNotes(tx, id, nowMS, story)
 	})
 	if err == nil && total != nil {
 		j.mu.Lock()

@@ -69,6 +69,18 @@ CREATE TABLE alerts (
 	count    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
+	`
+-- notes: what happened to a lease, for its tenant; the newest of each chapter.
+CREATE TABLE notes (
+	seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+	lease   BLOB NOT NULL REFERENCES leases (id) ON DELETE CASCADE,
+	chapter INTEGER NOT NULL,
+	at_ms   INTEGER NOT NULL,
+	kind    TEXT NOT NULL,
+	text    TEXT NOT NULL
+) STRICT;
+CREATE INDEX notes_of ON notes (lease, chapter, seq);
+`,
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

@@ -59,13 +59,20 @@ func play(t *testing.T, text string) string {
 			before := s.Work.String() + "/" + s.Chain.String()
 			var fx leasing.Effects
 			var err error
+			var story []leasing.Note
 			if word == "new" {
 				before = ""
 				s, fx = leasing.New(args.terms())
 			} else {
-				s, fx, err = leasing.Step(s, args.event(word))
+				event, old := args.event(word), s
+				if s, fx, err = leasing.Step(s, event); err == nil {
+					story = leasing.Story(old, s, event)
+				}
 			}
 			describe(&out, before, s, fx, err)
+			for _, n := range story {
+				fmt.Fprintf(&out, "  tells %s: %s\n", n.Kind, n.Text)
+			}
 			s = throughJournal(t, s)
 		}
 	}

@@ -1,7 +1,6 @@
 package sshd
 
 import (
-	"fmt"
 	"io"
 	"net/netip"
 
@@ -32,7 +31,7 @@ func (s *server) forward(ch ssh.NewChannel) {
 		_ = ch.Reject(ssh.Prohibited, "only the program's own ports can be reached: use localhost")
 		return
 	}
-	end, err := s.cfg.Begin("forward", fmt.Sprintf("port %d", d.Port))
+	end, err := s.cfg.Begin("", uint16(d.Port))
 	if err != nil {
 		_ = ch.Reject(ssh.ResourceShortage, err.Error())
 		return

@@ -178,7 +178,7 @@ func wanted(r *ssh.Request) (tries []compute.Exec, name string) {
 func (x *session) run(r *ssh.Request) {
 	defer close(x.done)
 	tries, name := wanted(r)
-	end, err := x.s.cfg.Begin("exec", "ssh: "+name)
+	end, err := x.s.cfg.Begin(name, 0)
 	if err != nil {
 		x.fail(err, codeUnknown)
 		return

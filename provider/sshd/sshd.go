@@ -57,10 +57,10 @@ type Task interface {
 type Config struct {
 	HostKey ssh.Signer
 	Keys    [][]byte // public keys in SSH wire format
-	// Begin is asked before each program and each connection, and may refuse with an
-	// error whose text is for the tenant. kind is "exec" or "forward"; what names it.
-	// end is called with how it ended.
-	Begin func(kind, what string) (end func(how string), err error)
+	// Begin is asked before each program, which what names, and, with a port, before
+	// each connection. It may refuse with an error whose text is for the tenant. end
+	// is called with how it ended.
+	Begin func(what string, port uint16) (end func(how string), err error)
 }
 
 // ErrLogin: the client did not log in. The text is for the provider's log.

@@ -78,13 +78,13 @@ Host *
 	return b
 }
 
-func (b *bench) begin(kind, what string) (func(string), error) {
+func (b *bench) begin(what string, port uint16) (func(string), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.full {
 		return nil, errors.New("too many at once")
 	}
-	b.told = append(b.told, kind+" "+what)
+	b.told = append(b.told, fmt.Sprint(what, port))
 	return func(string) {}, nil
 }
 
