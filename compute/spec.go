@@ -116,24 +116,11 @@ func (s *Spec) Validate() error {
 	if len(s.ProgramKey) > MaxKey {
 		return invalid("program key has %d bytes, at most %d are allowed", len(s.ProgramKey), MaxKey)
 	}
-	if len(s.Args) > MaxArgs {
-		return invalid("%d arguments, at most %d are allowed", len(s.Args), MaxArgs)
-	}
 	if err := validEnv(s.Env); err != nil {
 		return err
 	}
-	size := 0
-	for i, a := range s.Args {
-		if strings.IndexByte(a, 0) >= 0 {
-			return invalid("argument %d contains a zero byte", i+1)
-		}
-		size += len(a)
-	}
-	for _, e := range s.Env {
-		size += len(e)
-	}
-	if size > MaxArgBytes {
-		return invalid("arguments and environment are %d bytes, at most %d are allowed", size, MaxArgBytes)
+	if err := validWords(s.Args, s.Env); err != nil {
+		return err
 	}
 	if err := s.Limits.validate(); err != nil {
 		return err
@@ -171,6 +158,27 @@ func validVolumes(volumes []Volume) error {
 			return invalid("volume at %q is given twice", v.At)
 		}
 		files[v.File], places[v.At] = true, true
+	}
+	return nil
+}
+
+// validWords bounds arguments, and the environment together with them.
+func validWords(args, env []string) error {
+	if len(args) > MaxArgs {
+		return invalid("%d arguments, at most %d are allowed", len(args), MaxArgs)
+	}
+	size := 0
+	for i, a := range args {
+		if strings.IndexByte(a, 0) >= 0 {
+			return invalid("argument %d contains a zero byte", i+1)
+		}
+		size += len(a)
+	}
+	for _, e := range env {
+		size += len(e)
+	}
+	if size > MaxArgBytes {
+		return invalid("arguments and environment are %d bytes, at most %d are allowed", size, MaxArgBytes)
 	}
 	return nil
 }
