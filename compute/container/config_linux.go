@@ -47,14 +47,22 @@ func fromConfig(img *archive.Image) (*image, error) {
 		dir = "/"
 	}
 	dir = path.Clean("/" + dir)
-	for _, system := range []string{"/proc", "/sys", "/dev"} {
-		// A working directory there was once a way to an open folder of the host
-		// (CVE-2024-21626). runc looks out for it; no honest image needs it.
-		if dir == system || strings.HasPrefix(dir, system+"/") {
-			return nil, badImage("its working directory %.100q is not part of it", dir)
-		}
+	if notOfImage(dir) {
+		return nil, badImage("its working directory %.100q is not part of it", dir)
 	}
 	return &image{Env: env, Entrypoint: c.Entrypoint, Cmd: c.Cmd, WorkingDir: dir}, nil
+}
+
+// notOfImage reports that a working directory is the kernel's. One there was once
+// a way to an open folder of the host (CVE-2024-21626). runc looks out for it; no
+// honest program needs it.
+func notOfImage(dir string) bool {
+	for _, system := range []string{"/proc", "/sys", "/dev"} {
+		if dir == system || strings.HasPrefix(dir, system+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // command is what runs: the entrypoint, then the arguments given, or the image's
@@ -84,7 +92,7 @@ func (i *image) environment(more ...[]string) []string {
 }
 
 // lookUp finds who an image's USER is: "", "name", "1000", "name:group",
-// "1000:1000". The databases are the image's own.
+// "1000:1000". The databases are the image's own, and so is the error.
 func lookUp(spec string, passwd, group []byte) (user, error) {
 	var u user
 	name, groupName, hasGroup := strings.Cut(spec, ":")
@@ -97,13 +105,13 @@ func lookUp(spec string, passwd, group []byte) (user, error) {
 		uid, uidErr := id(entry[2])
 		gid, gidErr := id(entry[3])
 		if uidErr != nil || gidErr != nil {
-			return u, badImage("its /etc/passwd has a malformed line for %.100q", name)
+			return u, fmt.Errorf("its /etc/passwd has a malformed line for %.100q", name)
 		}
 		u.UID, u.GID, name = uid, gid, entry[0]
 	default:
 		uid, err := id(name)
 		if err != nil {
-			return u, badImage("its user %.100q is not in its /etc/passwd: %v", name, err)
+			return u, fmt.Errorf("its user %.100q is not in its /etc/passwd: %w", name, err)
 		}
 		u.UID = uid
 	}
@@ -113,7 +121,7 @@ func lookUp(spec string, passwd, group []byte) (user, error) {
 			gid, err = id(entry[2])
 		}
 		if err != nil {
-			return u, badImage("its group %.100q is not in its /etc/group: %v", groupName, err)
+			return u, fmt.Errorf("its group %.100q is not in its /etc/group: %w", groupName, err)
 		}
 		u.GID = gid
 		return u, nil
@@ -170,5 +178,5 @@ func id(s string) (uint32, error) {
 }
 
 func badImage(format string, args ...any) error {
-	return fmt.Errorf("%w: the image cannot be run: %s", compute.ErrBadProgram, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: the image cannot be run: %w", compute.ErrBadProgram, fmt.Errorf(format, args...))
 }

@@ -3,6 +3,7 @@
 package container
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -83,14 +84,14 @@ func newIn(tb testing.TB, home string) *Runtime {
 	return r
 }
 
-// probeImage wraps the suite's guest.
-func probeImage(tb testing.TB) string {
+// probeImage wraps the suite's guest, and what else there is to be.
+func probeImage(tb testing.TB, more ...pack.File) string {
 	tb.Helper()
 	guest, err := os.ReadFile(runtimetest.BuildSystemProbe(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	lower, err := pack.Layer(pack.Executable("probe", []byte("replaced above")), pack.Dir("tmp"))
+	lower, err := pack.Layer(append(more, pack.Executable("probe", []byte("replaced above")), pack.Dir("tmp"))...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -99,6 +100,15 @@ func probeImage(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return write(tb, pack.OCI, pack.Image{Architecture: architecture, Config: ocispec.ImageConfig{Entrypoint: []string{"/probe"}}, Layers: [][]byte{lower, upper}})
+}
+
+// users are an image's own.
+var users = []pack.File{
+	text("etc/passwd", "root:x:0:0::/:/probe\nguest:x:1000:1001::/:/probe\n"), text("etc/group", "root:x:0:\nguests:x:1001:\nextra:x:1002:guest\n"),
+}
+
+func text(path, content string) pack.File {
+	return pack.File{Header: tar.Header{Name: path, Mode: 0o644, Typeflag: tar.TypeReg}, Content: []byte(content)}
 }
 
 func write(tb testing.TB, format func(io.Writer, pack.Image) error, i pack.Image) string {
@@ -120,6 +130,7 @@ func TestConformance(t *testing.T) {
 		New: newRuntime, Probe: probeImage(t), BadPrograms: badPrograms(t),
 		Traits: runtimetest.Traits{
 			System: true, Volumes: true, Measured: true, ScratchInMemory: true,
+			Interactive: true, Command: []string{"/probe"}, UserProbe: probeImage(t, users...), User: "guest", UserIDs: "1000 1001", ToolPaths: []string{"/.moyai", "/.moyai/worker"},
 			Env: []string{"HOME=/tmp", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		},
 	})

@@ -52,6 +52,7 @@ type image struct {
 	Env, Entrypoint, Cmd []string
 	WorkingDir           string
 	User                 user
+	Passwd, Group        []byte // its own user database
 }
 
 // maxRecord bounds a record: a configuration and a path per layer.
@@ -135,8 +136,9 @@ func (s *images) add(ctx context.Context, program, hash string) error {
 		return err
 	}
 	if img.User, err = lookUp(checked.Config.User, checked.Passwd, checked.Group); err != nil {
-		return err
+		return badImage("%w", err)
 	}
+	img.Passwd, img.Group = checked.Passwd, checked.Group
 	img.Unpacked = checked.Unpacked
 	if err := s.makeRoom(ctx, img.Unpacked); err != nil {
 		return err

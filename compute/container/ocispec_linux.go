@@ -124,6 +124,7 @@ func mounts(p *prepared, run compute.Run) []specs.Mount {
 		tmpfs("/tmp", limits.MemoryBytes/2, "1777"),
 		tmpfs("/run", limits.MemoryBytes/4, "755"),
 		{Destination: "/out", Type: "bind", Source: run.Out(), Options: []string{"bind", "rw", "nosuid", "nodev"}},
+		{Destination: supervise.ToolPath, Type: "bind", Source: supervise.ToolSource, Options: []string{"bind", "ro", "nosuid", "nodev"}},
 	}
 	for i, in := range p.spec.Inputs {
 		list = append(list, specs.Mount{Destination: "/in/" + in.Name, Type: "bind", Source: supervise.InDir + "/" + strconv.Itoa(i),

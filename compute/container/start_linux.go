@@ -36,7 +36,7 @@ func (r *Runtime) Start(ctx context.Context, cp compute.Prepared, run compute.Ru
 	if err != nil {
 		return nil, err
 	}
-	if err := layOut(run, int(base+p.image.User.UID), int(base+p.image.User.GID)); err != nil {
+	if err := layOut(run, p.image, int(base+p.image.User.UID), int(base+p.image.User.GID)); err != nil {
 		return nil, err
 	}
 	config, err := json.Marshal(ociSpec(p, run, id, base))
@@ -106,6 +106,9 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 	if reply.PID > 0 { // else the image cannot run its program, which is a result
 		if s.Cgroup, err = supervise.CgroupOf(reply.PID); err != nil {
 			return fail(unavailable("find the container's control group", err))
+		}
+		if s.Init, err = taskrecord.Identify(reply.PID); err != nil {
+			return fail(unavailable("identify the container's first process", err))
 		}
 	}
 	pidfd, err := unix.PidfdOpen(s.PID, 0)

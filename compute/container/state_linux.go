@@ -23,15 +23,25 @@ type state struct {
 	RuncRoot           string
 	Lock               string // what the supervisor holds while it stands over the container
 	taskrecord.Process        // the supervisor
-	Started            time.Time
-	Limits             compute.Limits
-	Cgroup             supervise.Cgroup
+	// Init is the container's first process; of no number where the image cannot
+	// run its program.
+	Init    taskrecord.Process
+	Started time.Time
+	Limits  compute.Limits
+	Cgroup  supervise.Cgroup
 }
 
-// layOut makes a task's directory. owner is the container's user on the host.
+// The image's own user database, in the bundle: for who enters later.
+const (
+	passwdFile = "passwd"
+	groupFile  = "group"
+)
+
+// layOut makes a task's directory. uid and gid are the container's user on the
+// host.
 //
 // Errors: compute.ErrExists, compute.ErrUnavailable.
-func layOut(run compute.Run, uid, gid int) error {
+func layOut(run compute.Run, img *image, uid, gid int) error {
 	if _, err := os.Lstat(filepath.Join(run.Dir, supervise.StateFile)); err == nil {
 		return fmt.Errorf("%w: %s", compute.ErrExists, run.Dir)
 	}
@@ -45,6 +55,9 @@ func layOut(run compute.Run, uid, gid int) error {
 		filepath.Join(run.Dir, supervise.WorkerLog):    nil,
 		filepath.Join(run.Dir, supervise.CountersFile): nil,
 		filepath.Join(run.Dir, supervise.FinalFile):    bytes.Repeat([]byte{' '}, supervise.FinalRoom),
+
+		filepath.Join(run.Dir, supervise.BundleDir, passwdFile): img.Passwd,
+		filepath.Join(run.Dir, supervise.BundleDir, groupFile):  img.Group,
 	} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return unavailable("task directory", err)

@@ -52,6 +52,16 @@ type Traits struct {
 	ScratchInMemory bool
 	// Volumes: it is a compute.VolumeKeeper.
 	Volumes bool
+	// Interactive: tasks can be entered while they run (compute.Interactive). It
+	// needs System, and the names below.
+	Interactive bool
+	// Command is how the probe is called from inside its task.
+	Command []string
+	// UserProbe is the probe in an image that knows a User, with UserIDs as in
+	// "1000 1000".
+	UserProbe, User, UserIDs string
+	// ToolPaths is where the runtime's own tools are, which nobody inside may change.
+	ToolPaths []string
 	// Env is what the runtime itself adds to a program's environment.
 	Env []string
 }
@@ -83,6 +93,7 @@ func Run(t *testing.T, h Harness) {
 	if s.Volumes {
 		t.Run("Volumes", s.testVolumes)
 	}
+	t.Run("Interactive", s.testInteractive)
 }
 
 type suite struct {

@@ -49,6 +49,7 @@ type supervisor struct {
 	pid    int
 	pidfd  int
 	cgroup Cgroup
+	door   *door // nil where there is nothing to enter
 	begun  time.Time
 
 	refused string         // why its program cannot be executed, if so
@@ -161,7 +162,11 @@ func (s *supervisor) create() error {
 		}
 		return fmt.Errorf("runc create: %s", why)
 	}
-	return s.hold(pidFile)
+	if err := s.hold(pidFile); err != nil {
+		return err
+	}
+	s.door, err = openDoor(s)
+	return err
 }
 
 // stream makes a pipe that ends in one of the task's log files. It belongs to the
@@ -212,17 +217,23 @@ func (s *supervisor) start() error {
 	return nil
 }
 
-func (s *supervisor) runc(args ...string) *exec.Cmd {
-	log := filepath.Join(s.job.Dir, BundleDir, RuncLog)
+func (s *supervisor) runc(args ...string) *exec.Cmd { return s.runcTo(s.runcLog(), args...) }
+
+// runcLog is where runc says what went wrong.
+func (s *supervisor) runcLog() string { return filepath.Join(s.job.Dir, BundleDir, RuncLog) }
+
+func (s *supervisor) runcTo(log string, args ...string) *exec.Cmd {
 	cmd := exec.Command(s.job.Runc, append([]string{"--root", s.job.RuncRoot, "--log", log, "--log-format", "json"}, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	return cmd
 }
 
+func (s *supervisor) runcSaid(err error) string { return runcSaid(s.runcLog(), err) }
+
 // runcSaid is runc's own explanation of err: the last error in its log.
-func (s *supervisor) runcSaid(err error) string {
+func runcSaid(log string, err error) string {
 	said := err.Error()
-	f, openErr := os.Open(filepath.Join(s.job.Dir, BundleDir, RuncLog))
+	f, openErr := os.Open(log)
 	if openErr != nil {
 		return said
 	}
@@ -266,6 +277,7 @@ func (s *supervisor) undo() {
 		unix.Close(s.pidfd)
 		s.pidfd = -1
 	}
+	s.door.close()
 	s.remove()
 }
 

@@ -47,6 +47,9 @@ func furnish(job *Job) error {
 	if err := mountRoot(job, ids); err != nil {
 		return err
 	}
+	if err := showTool(); err != nil {
+		return fmt.Errorf("show our own program: %w", err)
+	}
 	if err := os.Mkdir(InDir, 0o755); err != nil {
 		return err
 	}
@@ -139,18 +142,29 @@ func showInput(path, at string, ids *os.File) error {
 	return cloneMount(path, at, ids, unix.MOUNT_ATTR_RDONLY)
 }
 
-// cloneMount shows one file system object elsewhere, with its owners shifted.
+// showTool shows this program itself, whatever has been put in its place on the
+// disk meanwhile.
+func showTool() error {
+	if err := os.WriteFile(ToolSource, nil, 0o600); err != nil {
+		return err
+	}
+	return cloneMount("/proc/self/exe", ToolSource, nil, unix.MOUNT_ATTR_RDONLY)
+}
+
+// cloneMount shows one file system object elsewhere, with its owners shifted if
+// ids says how.
 func cloneMount(path, at string, ids *os.File, attributes uint64) error {
 	tree, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("open_tree: %w", err)
 	}
 	defer unix.Close(tree)
-	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{
-		Attr_set:  attributes | unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV,
-		Userns_fd: uint64(ids.Fd()),
-	})
-	if err != nil {
+	attr := &unix.MountAttr{Attr_set: attributes | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if ids != nil {
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(ids.Fd())
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); err != nil {
 		return fmt.Errorf("idmapped mount (Linux 5.19 or newer, on ext4, xfs, btrfs or tmpfs): %w", err)
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {

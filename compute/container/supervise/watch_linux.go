@@ -112,6 +112,7 @@ func (s *supervisor) askToEnd() <-chan time.Time {
 // account writes down how it ended, before the last trace of the container is
 // removed.
 func (s *supervisor) account(end ended) error {
+	s.door.close()
 	s.drain()
 	dir := filepath.Join(s.job.Dir, "out")
 	s.out = measure(dir, &s.job, nil)
