@@ -27,8 +27,9 @@ type Config struct {
 	Key            string    // name of the paying account; empty: the keyring's only one
 	Passphrase     io.Reader // where the keyring's passphrase is read from; may be nil
 
-	Listen []string     // multiaddrs; nil: every interface, free ports
-	Logger *slog.Logger // nil: discard
+	Listen    []string     // multiaddrs; nil: every interface, free ports
+	Bootstrap []string     // peers that discovery asks first, each ending in /p2p/NAME
+	Logger    *slog.Logger // nil: discard
 
 	// Timing; zero means the default.
 	BidWindow  time.Duration // wait for better bids after the first: 40 ms
@@ -56,7 +57,8 @@ func (c *Config) Validate() error {
 	case c.Home == "":
 		return errors.New("no home folder given")
 	}
-	return nil
+	_, err := p2p.ParseBootstrap(c.Bootstrap)
+	return err
 }
 
 // Client is a tenant. It may be used by many goroutines.
@@ -172,7 +174,11 @@ func (c *Client) startHost() error {
 	}
 	c.content = content.Serve(c.host, c.mayFetch)
 	c.host.HandleBids(c.receiveBid)
-	c.peers = newDirectory(c.ctx, c.chain, c.host, c.log) // last: it tells that all is there
+	bootstrap, err := p2p.ParseBootstrap(c.cfg.Bootstrap)
+	if err != nil {
+		return err
+	}
+	c.peers = newDirectory(c.ctx, c.chain, c.host, bootstrap, c.log) // last: it tells that all is there
 	return nil
 }
 

@@ -41,10 +41,12 @@ type directory struct {
 	known    chan struct{} // closed once the registry was read and dialled the first time
 	once     sync.Once
 	wake     chan struct{}
+
+	beyond beyond
 }
 
-func newDirectory(ctx context.Context, c *chain.Client, h *p2p.Host, log *slog.Logger) *directory {
-	return &directory{ctx: ctx, chain: c, host: h, log: log,
+func newDirectory(ctx context.Context, c *chain.Client, h *p2p.Host, bootstrap []peer.AddrInfo, log *slog.Logger) *directory {
+	return &directory{ctx: ctx, chain: c, host: h, log: log, beyond: newBeyond(bootstrap),
 		machines: map[peer.ID]machine{}, known: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
@@ -56,8 +58,10 @@ func (d *directory) keep() {
 		}
 		d.connect(d.ctx)
 		d.once.Do(func() { close(d.known) })
+		d.discover(d.ctx)
 		select {
 		case <-d.ctx.Done():
+			d.beyond.close()
 			return
 		case <-d.wake:
 		case <-time.After(refreshPeriod):
@@ -147,6 +151,9 @@ func (c *Client) located(info peer.AddrInfo) peer.AddrInfo {
 	if m := c.peers.find(info.ID); m.info.ID != "" {
 		info.Addrs = append(slices.Clone(m.info.Addrs), info.Addrs...)
 	}
+	if m := c.peers.movedTo(info.ID); m.ID != "" {
+		info.Addrs = append(slices.Clone(m.Addrs), info.Addrs...)
+	}
 	return info
 }
 
@@ -159,7 +166,8 @@ func (d *directory) poke() {
 }
 
 // ready waits until the first round of dialling is over, at most a little while,
-// and returns how many listed machines are connected.
+// and until the first search beyond the registry if that led to nobody. It returns
+// how many providers are connected, and how many are listed.
 func (d *directory) ready(ctx context.Context) (connected, listed int) {
 	wait := time.NewTimer(firstReachWait)
 	defer wait.Stop()
@@ -168,14 +176,28 @@ func (d *directory) ready(ctx context.Context) (connected, listed int) {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
+	if connected, listed = d.linked(); connected == 0 {
+		search := time.NewTimer(discoverWait)
+		defer search.Stop()
+		select {
+		case <-d.beyond.searched:
+		case <-search.C:
+		case <-ctx.Done():
+		}
+		connected, listed = d.linked()
+	}
+	if connected == 0 || connected < min(listed, maxPeers) {
+		d.poke()
+	}
+	return connected, listed
+}
+
+func (d *directory) linked() (connected, listed int) {
 	for _, m := range d.all() {
 		listed++
 		if d.host.Linked(m.info.ID) {
 			connected++
 		}
 	}
-	if connected == 0 || connected < min(listed, maxPeers) {
-		d.poke()
-	}
-	return connected, listed
+	return connected + d.strangers(), listed
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,11 +28,21 @@ type internet struct {
 
 const (
 	public  = "5.5.0.1" // of a range that software takes for public; it never leaves the namespaces
+	public2 = "5.5.0.2"
+	public3 = "5.5.0.3"
 	natPort = "26657"
 )
 
-// newInternet skips the test where namespaces cannot be had.
-func newInternet(t *testing.T, homes int) *internet {
+// How a router shows its home to the world. The second gives each destination
+// another port, so that nothing can be punched: symmetric NAT.
+const (
+	usualNAT     = "masquerade"
+	symmetricNAT = "masquerade random,fully-random"
+)
+
+// newInternet makes one with a home behind each NAT. It skips the test where
+// namespaces cannot be had.
+func newInternet(t *testing.T, nats ...string) *internet {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: network namespaces")
@@ -48,10 +59,12 @@ func newInternet(t *testing.T, homes int) *internet {
 	n.atEnd("pub")
 	n.in("pub", "ip", "link", "set", "lo", "up")
 	n.in("pub", "ip", "link", "add", "net", "type", "bridge")
-	n.in("pub", "ip", "addr", "add", public+"/24", "dev", "net")
+	for _, address := range []string{public, public2, public3} {
+		n.in("pub", "ip", "addr", "add", address+"/24", "dev", "net")
+	}
 	n.in("pub", "ip", "link", "set", "net", "up")
-	for i := range homes {
-		n.home(i)
+	for i, nat := range nats {
+		n.home(i, nat)
 	}
 	return n
 }
@@ -63,7 +76,7 @@ func (n *internet) atEnd(name string) {
 }
 
 // home adds a router and a machine behind it.
-func (n *internet) home(i int) {
+func (n *internet) home(i int, nat string) {
 	router, machine := fmt.Sprintf("r%d", i), fmt.Sprintf("h%d", i)
 	for _, name := range []string{router, machine} {
 		n.run("ip", "netns", "add", n.ns(name))
@@ -84,7 +97,7 @@ func (n *internet) home(i int) {
 	n.in(router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
 	n.in(router, "nft", `add table ip home
 		add chain ip home out { type nat hook postrouting priority 100; }
-		add rule ip home out oifname "wan" masquerade
+		add rule ip home out oifname "wan" `+nat+`
 		add chain ip home through { type filter hook forward priority 0; policy drop; }
 		add rule ip home through iifname "lan" accept
 		add rule ip home through ct state established,related accept
@@ -203,36 +216,62 @@ func (n *internet) account(home string) string {
 	return made.Address
 }
 
+// chain starts one in public, with an account for each home, and waits for it.
+func (n *internet) chain(dir string, homes ...string) {
+	n.t.Helper()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	init := []string{"chain", "init", "moyai-dev-1", "--rpc", public + ":" + natPort}
+	for _, home := range homes {
+		init = append(init, "--fund", n.account(at(home)))
+	}
+	if founded, err := n.moyai("pub", at("chain"), init...).CombinedOutput(); err != nil {
+		n.t.Fatalf("chain init: %v: %s", err, founded)
+	}
+	n.start(n.moyai("pub", at("chain"), "chain", "start", "--log-level", "warn"))
+	eventually(n.t, patience, "the chain", func() bool { return n.moyai("pub", at(homes[0]), "chain", "status").Run() == nil })
+}
+
+// relay starts one in public and returns the address it prints.
+func (n *internet) relay(home, address string, args ...string) (*daemon, string) {
+	d := n.start(n.moyai("pub", home, append([]string{"relay", "--listen", "/ip4/" + address + "/udp/4001/quic-v1"}, args...)...))
+	return d, d.says(n.t, "/ip4/"+address)
+}
+
+// provide starts a provider behind the router of home i.
+func (n *internet) provide(i int, home string, args ...string) *daemon {
+	d := n.start(n.moyai(fmt.Sprintf("h%d", i), home, append([]string{"provide",
+		"--price", "cpu=0.02MOY/h", "--cpu", "1", "--memory", "512Mi", "--worker", binary(n.t, "moyai-worker")}, args...)...))
+	d.says(n.t, "lends 1 cores")
+	return d
+}
+
+// ticks runs a short job from home i until one succeeds.
+func (n *internet) ticks(i int, home, what string) {
+	n.t.Helper()
+	var last []byte
+	eventually(n.t, 2*patience, what, func() bool {
+		last, _ = n.moyai(fmt.Sprintf("h%d", i), home, "run", "--memory", "64Mi", guest(n.t), "--", "tick", "1", "1ms").CombinedOutput()
+		return bytes.Contains(last, []byte("tick 0"))
+	})
+	if n.t.Failed() {
+		n.t.Logf("the last attempt: %s", last)
+	}
+}
+
 // TestTwoHomesBehindRouters: a provider and a tenant whose routers let nothing
 // in find each other through a relay, punch a direct connection, and go on over
 // it when the relay dies; with another relay, strangers find the provider again.
 func TestTwoHomesBehindRouters(t *testing.T) {
 	slow(t, "builds a small internet of namespaces")
-	n := newInternet(t, 2)
+	n := newInternet(t, usualNAT, usualNAT)
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	fund := []string{"--fund", n.account(at("provider")), "--fund", n.account(at("tenant"))}
-	founded, err := n.moyai("pub", at("chain"), append([]string{"chain", "init", "moyai-dev-1", "--rpc", public + ":" + natPort}, fund...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("chain init: %v: %s", err, founded)
-	}
-	n.start(n.moyai("pub", at("chain"), "chain", "start", "--log-level", "warn"))
-	relay := func(name string, port int) (*daemon, string) {
-		d := n.start(n.moyai("pub", at(name), "relay", "--listen", fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", public, port)))
-		return d, d.says(t, "/ip4/"+public)
-	}
-	first, firstAddr := relay("relay1", 4001)
-	second, secondAddr := relay("relay2", 4002)
-	eventually(t, patience, "the chain", func() bool { return n.moyai("pub", at("tenant"), "chain", "status").Run() == nil })
-
-	provider := n.start(n.moyai("h0", at("provider"), "provide", "--relay", firstAddr, "--relay", secondAddr,
-		"--price", "cpu=0.02MOY/h", "--cpu", "1", "--memory", "512Mi", "--worker", binary(t, "moyai-worker")))
-	provider.says(t, "lends 1 cores")
+	n.chain(dir, "provider", "tenant")
+	first, firstAddr := n.relay(at("relay1"), public)
+	second, secondAddr := n.relay(at("relay2"), public2)
+	n.provide(0, at("provider"), "--relay", firstAddr, "--relay", secondAddr)
 	// As a stranger: from the other home, over whatever the registry says.
-	eventually(t, patience, "a job through a relay", func() bool {
-		out, _ := n.moyai("h1", at("tenant"), "run", "--memory", "64Mi", guest(t), "--", "tick", "1", "1ms").CombinedOutput()
-		return bytes.Contains(out, []byte("tick 0"))
-	})
+	n.ticks(1, at("tenant"), "a job through a relay")
 
 	// Once they talk directly, nothing needs the relays.
 	run := n.start(n.moyai("h1", at("tenant"), "run", "--memory", "64Mi", guest(t), "--", "tick", "100", "100ms"))
@@ -243,9 +282,56 @@ func TestTwoHomesBehindRouters(t *testing.T) {
 	run.says(t, "completed")
 
 	// Another relay under an address the provider knows: strangers find it again.
-	relay("relay2", 4002)
-	eventually(t, 2*patience, "a job through the relay that came back", func() bool {
-		out, _ := n.moyai("h1", at("tenant"), "run", "--memory", "64Mi", guest(t), "--", "tick", "1", "1ms").CombinedOutput()
-		return bytes.Contains(out, []byte("tick 0"))
+	n.relay(at("relay2"), public2)
+	n.ticks(1, at("tenant"), "a job through the relay that came back")
+}
+
+// relaysOf are the relays through which a provider says that it is reached.
+func (n *internet) relaysOf(i int, home string) (relays []string) {
+	out, _ := n.moyai(fmt.Sprintf("h%d", i), home, "provide", "status", "--json").Output()
+	var st struct{ Addresses []string }
+	_ = json.Unmarshal(out, &st) // nothing yet is an answer, too
+	for _, a := range st.Addresses {
+		if at, _, ok := strings.Cut(a, "/p2p-circuit"); ok && !slices.Contains(relays, at) {
+			relays = append(relays, at)
+		}
+	}
+	return relays
+}
+
+// TestRelaysAreFoundBehindRouters: a provider behind a router that was told of no
+// relay finds two, and a third when one dies; a tenant who was told nothing at all
+// reaches it. Both routers are symmetric, so everything stays relayed.
+func TestRelaysAreFoundBehindRouters(t *testing.T) {
+	slow(t, "builds a small internet of namespaces")
+	n := newInternet(t, symmetricNAT, symmetricNAT)
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	n.chain(dir, "provider", "tenant")
+	relays := map[string]*daemon{}
+	d, meeting := n.relay(at("relay1"), public)
+	relays[meeting] = d
+	for i, address := range []string{public2, public3} {
+		d, addr := n.relay(at(fmt.Sprintf("relay%d", i+2)), address, "--bootstrap", meeting)
+		relays[addr] = d
+	}
+	n.provide(0, at("provider"), "--bootstrap", meeting)
+	var used []string
+	eventually(t, 2*patience, "two relays", func() bool { used = n.relaysOf(0, at("provider")); return len(used) == 2 })
+	n.ticks(1, at("tenant"), "a job through a relay that was found")
+
+	dead := used[0]
+	if relays[dead] == nil {
+		t.Fatalf("%s is none of the relays", dead)
+	}
+	relays[dead].kill()
+	eventually(t, 3*patience, "another relay", func() bool {
+		used = n.relaysOf(0, at("provider"))
+		return len(used) == 2 && !slices.Contains(used, dead)
 	})
+	n.ticks(1, at("tenant"), "a job through another relay")
+	out, err := n.moyai("h0", at("provider"), "provide", "doctor", "--json").Output()
+	if !bytes.Contains(out, []byte("2 relays carry")) {
+		t.Errorf("the doctor says %s, %v", out, err)
+	}
 }

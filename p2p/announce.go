@@ -14,6 +14,10 @@ const (
 	QuoteProtocol   protocol.ID = "/moyai/quote/1"
 	LeaseProtocol   protocol.ID = "/moyai/lease/1"
 	ContentProtocol protocol.ID = "/moyai/content/1"
+
+	// DHTProtocol is libp2p's name for a DHT with our prefix: see package discovery.
+	DHTPrefix   protocol.ID = "/moyai"
+	DHTProtocol             = DHTPrefix + "/kad/1.0.0"
 )
 
 // Bounds shared by several messages, in bytes unless said otherwise.

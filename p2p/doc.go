@@ -9,12 +9,13 @@
 //
 // It deliberately does not know what is inside a signed object. Whether a bid,
 // an access or a receipt is good is for the role that receives it, with package
-// wire; whether a lease is owed money is for mechanism/lease. It announces
-// nothing to a DHT and finds nobody: addresses come from the chain's registry
-// and from the announcement of an order.
+// wire; whether a lease is owed money is for mechanism/lease. By itself it finds
+// nobody: addresses come from the chain's registry, from the announcement of an
+// order and from discovery.
 //
 // Subpackages: gossip carries announced orders, content carries files and
-// folders, limit keeps keyed rate limits of bounded size.
+// folders, discovery finds machines over a DHT, limit keeps keyed rate limits of
+// bounded size.
 //
 // # Framing
 //

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/basic"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -39,6 +40,12 @@ type Config struct {
 	Relays []string
 	// Relay makes this host a relay for others. Nil: it carries nobody.
 	Relay *RelayLimits
+	// Probe lets other hosts try whether this one can be reached (AutoNAT v2), and
+	// tries them for it.
+	Probe bool
+	// MapPorts asks the router to forward ports (UPnP, NAT-PMP). It is asked for
+	// nothing while Announce or Relay say that the owner has seen to it.
+	MapPorts bool
 
 	// ConnLow and ConnHigh are the connection manager's marks: above ConnHigh,
 	// idle connections are closed until ConnLow remain. Zero means 128 and 256.
@@ -114,6 +121,11 @@ type Host struct {
 	streams  *limit.Limiter[streamKey]
 	patience time.Duration // Config.FrameTimeout
 
+	announced bool // the owner says under which addresses it is reached
+	probes    bool // Config.Probe
+	natMu     sync.Mutex
+	nat       basichost.NATManager // nil without Config.MapPorts
+
 	ctx    context.Context // ends at Close; handlers run under it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // handlers in flight
@@ -143,8 +155,11 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.guard.disconnect = func(p peer.ID) { _ = h.Network().ClosePeer(p) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	for _, relay := range h.reserved.relays {
+	for _, relay := range h.reserved.named {
 		h.wg.Go(func() { h.reserved.keep(h.ctx, h, relay) })
+	}
+	if cfg.Probe {
+		h.wg.Go(func() { h.watchReach(h.ctx) })
 	}
 	return h, nil
 }
@@ -169,6 +184,8 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		carried:  &carried{},
 		patience: cfg.FrameTimeout,
 		streams:  limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
+
+		announced: len(cfg.Announce) > 0 || cfg.Relay != nil, probes: cfg.Probe,
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(priv),
@@ -188,6 +205,12 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		opts = append(opts, libp2p.NoListenAddrs)
 	} else {
 		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...))
+	}
+	if cfg.Probe {
+		opts = append(opts, libp2p.EnableAutoNATv2())
+	}
+	if cfg.MapPorts && !h.announced {
+		opts = append(opts, libp2p.NATManager(h.natManager))
 	}
 	addrs, err := h.addresses(cfg)
 	if err != nil {
@@ -220,6 +243,9 @@ func (h *Host) addresses(cfg Config) (func([]ma.Multiaddr) []ma.Multiaddr, error
 const (
 	maxStreams     = 8192
 	maxPeerStreams = 512
+
+	maxDHTStreams     = 1024
+	maxPeerDHTStreams = 8
 )
 
 // resourceLimits bounds streams, connections and memory, in all and per peer, so
@@ -239,6 +265,13 @@ func resourceLimits(cfg Config) rcmgr.ConcreteLimitConfig {
 	limits.System.Memory = rcmgr.LimitVal64(cfg.MemoryBytes)
 	limits.PeerDefault.Conns, limits.PeerDefault.ConnsInbound, limits.PeerDefault.ConnsOutbound = 8, 8, 8
 	limits.PeerDefault.Memory = rcmgr.LimitVal64(cfg.MemoryBytes / 4)
+	// Strangers' questions to the DHT may not take what trade needs.
+	limits.Protocol = map[protocol.ID]rcmgr.ResourceLimits{DHTProtocol: {
+		Streams: maxDHTStreams, StreamsInbound: maxDHTStreams / 2, StreamsOutbound: maxDHTStreams / 2,
+	}}
+	limits.ProtocolPeer = map[protocol.ID]rcmgr.ResourceLimits{DHTProtocol: {
+		Streams: 2 * maxPeerDHTStreams, StreamsInbound: maxPeerDHTStreams, StreamsOutbound: maxPeerDHTStreams,
+	}}
 	return limits.Build(scaling.Scale(cfg.MemoryBytes, conns))
 }
 
@@ -287,6 +320,12 @@ func (h *Host) reach(ctx context.Context, to peer.AddrInfo) error {
 // Handle installs fn as the handler of a protocol: banned and too eager peers are
 // turned away first, and Close waits for fn. fn owns the stream.
 func (h *Host) Handle(id protocol.ID, fn func(ctx context.Context, s *Stream)) (remove func()) {
+	h.HandleRaw(id, func(raw network.Stream) { fn(h.ctx, newStream(h, raw)) })
+	return func() { h.RemoveStreamHandler(id) }
+}
+
+// HandleRaw is Handle for a protocol that somebody else implements.
+func (h *Host) HandleRaw(id protocol.ID, fn network.StreamHandler) {
 	h.SetStreamHandler(id, func(raw network.Stream) {
 		h.wg.Add(1)
 		defer h.wg.Done()
@@ -296,9 +335,8 @@ func (h *Host) Handle(id protocol.ID, fn func(ctx context.Context, s *Stream)) (
 			_ = raw.ResetWithError(network.StreamRateLimited)
 			return
 		}
-		fn(h.ctx, newStream(h, raw))
+		fn(raw)
 	})
-	return func() { h.RemoveStreamHandler(id) }
 }
 
 // ParseAddrInfo joins a peer and its multiaddrs (without /p2p/…). Unparsable

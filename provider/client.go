@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/p2p"
 )
 
 // Control speaks to a running daemon over its socket, on the same machine and as
@@ -35,6 +36,8 @@ type Status struct {
 	// NotBidding is why no order would get a bid now, as tenants are told.
 	NotBidding *Silence      `json:"not_bidding,omitempty"`
 	Addresses  []string      `json:"addresses"` // multiaddrs
+	Reach      p2p.Reach     `json:"reach"`     // how strangers get here
+	Members    int           `json:"members"`   // of the DHT, as far as known
 	Capacity   []Use         `json:"capacity"`
 	Slots      int           `json:"slots"` // in use, by bids or leases
 	Leases     []LeaseStatus `json:"leases"`

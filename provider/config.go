@@ -55,6 +55,11 @@ type Config struct {
 
 	// Listen, Announce and Relays are multiaddrs as in p2p.Config.
 	Listen, Announce, Relays []string
+	// Bootstrap are peers that discovery asks first, besides the registry's, each
+	// ending in /p2p/ and the peer's name.
+	Bootstrap []string
+	// KeepPorts leaves the router alone, instead of asking it to forward a port.
+	KeepPorts bool
 	// Region is a short name such as "eu", or empty.
 	Region string
 	// Moniker and Contact are shown to people and prove nothing.
@@ -145,6 +150,9 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("bid life %s must lie between 1s and %s", c.BidLife, maxBidLife)
 	case c.MaxRisk < minUnacked:
 		return fmt.Errorf("risk of %s is too small: at least %s", c.MaxRisk, minUnacked)
+	}
+	if _, err := p2p.ParseBootstrap(c.Bootstrap); err != nil {
+		return err
 	}
 	if err := c.Capacity.validate(); err != nil {
 		return err

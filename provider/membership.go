@@ -206,11 +206,16 @@ func (m *membership) addresses() []string {
 
 func relayed(addr string) int { return strings.Count(addr, "/p2p-circuit") }
 
-func (m *membership) setNode() (*registryv1.MsgSetNode, error) {
-	record, err := wire.Seal(wire.NodeRecord{
+// record is what this machine says of itself, signed: on chain and in the DHT.
+func (m *membership) record() (wire.Signed[wire.NodeRecord], error) {
+	return wire.Seal(wire.NodeRecord{
 		Version: wire.Version1, ChainID: m.chainID, Provider: m.account, Node: m.node,
 		Sequence: uint64(time.Now().UnixMilli()), Addresses: m.addresses(), Region: m.cfg.Region,
 	}, m.signer)
+}
+
+func (m *membership) setNode() (*registryv1.MsgSetNode, error) {
+	record, err := m.record()
 	if err != nil {
 		return nil, fmt.Errorf("node record: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/moyai-network/moyai/internal/lifecycle"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/content"
+	"github.com/moyai-network/moyai/p2p/discovery"
 	"github.com/moyai-network/moyai/p2p/gossip"
 	"github.com/moyai-network/moyai/provider/journal"
 	"github.com/moyai-network/moyai/provider/slots"
@@ -39,6 +40,7 @@ type Provider struct {
 	member   *membership
 	closes   *closes
 	disk     *diskGuard
+	finder   *discovery.Finder
 	orders   *gossip.Orders
 	server   *content.Server
 	cancel   context.CancelFunc // ends the desk
@@ -60,7 +62,7 @@ func New(cfg Config) (_ *Provider, err error) {
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	for _, open := range []func() error{p.openHome, p.openDesk, p.openHost, p.openAccounts, p.openMarket} {
+	for _, open := range []func() error{p.openHome, p.openDesk, p.openHost, p.openDiscovery, p.openAccounts, p.openMarket} {
 		if err := open(); err != nil {
 			return nil, err
 		}
@@ -130,7 +132,10 @@ func (p *Provider) openDesk() error {
 }
 
 func (p *Provider) openHost() error {
-	host, err := p2p.New(p2p.Config{Key: p.cfg.NodeKey, Listen: p.cfg.Listen, Announce: p.cfg.Announce, Relays: p.cfg.Relays, Logger: p.cfg.Logger})
+	host, err := p2p.New(p2p.Config{
+		Key: p.cfg.NodeKey, Listen: p.cfg.Listen, Announce: p.cfg.Announce, Relays: p.cfg.Relays,
+		Probe: true, MapPorts: !p.cfg.KeepPorts, Logger: p.cfg.Logger,
+	})
 	if err != nil {
 		return err
 	}
@@ -215,6 +220,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	p.group.Add(lifecycle.Item{Name: "chain questions", Run: p.watcher.answer})
 	p.group.Add(lifecycle.Item{Name: "closes", Run: p.closes.run})
 	p.group.Add(lifecycle.Item{Name: "membership", Run: p.member.run})
+	p.group.Add(lifecycle.Item{Name: "being found", Run: p.beFound})
 	p.group.Add(lifecycle.Item{Name: "lease streams", Run: p.serveLeases})
 	p.group.Add(lifecycle.Item{Name: "visits", Run: p.serveVisits})
 	p.group.Add(lifecycle.Item{Name: "market", Run: p.serveMarket})

@@ -32,6 +32,7 @@ func (p *Provider) Status(ctx context.Context) (*Status, error) {
 	st := &Status{
 		Moniker: p.cfg.Moniker, Operator: p.operator, Node: hex.EncodeToString(p.desk.node), ChainID: p.desk.chainID,
 		Height: tip.height, Bidding: true, Addresses: p.AddrStrings(), Slots: bid + leased,
+		Reach: p.host.Reach(), Members: p.finder.Size(),
 	}
 	if cause, r := p.stall.silence(tip); cause != "" {
 		st.Bidding, st.NotBidding = false, &Silence{cause, r.String()}

@@ -28,6 +28,8 @@ type app struct {
 	node    string
 	key     string
 	keyring string
+
+	bootstrap []string
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
@@ -75,6 +77,8 @@ Earn with this machine:                moyai provide --price cpu=0.02MOY/h`,
 	f.StringVar(&a.node, "node", envOr("MOYAI_NODE", "http://127.0.0.1:26657"), "RPC address of a chain node [MOYAI_NODE]")
 	f.StringVar(&a.key, "key", envOr("MOYAI_KEY", "default"), "name of the account key [MOYAI_KEY]")
 	f.StringVar(&a.keyring, "keyring-backend", envOr("MOYAI_KEYRING_BACKEND", chain.BackendFile), "where keys are kept: file (encrypted), os or test (plain) [MOYAI_KEYRING_BACKEND]")
+
+	f.StringSliceVar(&a.bootstrap, "bootstrap", envList("MOYAI_BOOTSTRAP"), "address of a peer to ask where others are, as a relay prints its own (repeatable) [MOYAI_BOOTSTRAP]")
 
 	root.AddGroup(
 		&cobra.Group{ID: "tenant", Title: "Rent:"},
@@ -168,6 +172,11 @@ func envOr(name, fallback string) string {
 		return v
 	}
 	return fallback
+}
+
+// envList is a list of words, separated by commas or spaces.
+func envList(name string) []string {
+	return strings.FieldsFunc(os.Getenv(name), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 func defaultHome() string {

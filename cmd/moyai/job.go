@@ -21,7 +21,7 @@ func (a *app) client(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	c, err := client.New(ctx, client.Config{
-		RPC: a.node, Home: a.home, KeyringBackend: a.keyring, Key: a.key, Passphrase: a.in,
+		RPC: a.node, Home: a.home, KeyringBackend: a.keyring, Key: a.key, Passphrase: a.in, Bootstrap: a.bootstrap,
 	})
 	switch {
 	case errors.Is(err, chain.ErrUnreachable):

@@ -39,6 +39,7 @@ type provideFlags struct {
 	listen     []string
 	announce   []string
 	relays     []string
+	keepPorts  bool
 	containers bool
 	bond       string
 	hot        string
@@ -92,7 +93,8 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.attributes, "attribute", nil, "KEY=VALUE that tenants may ask for (repeatable)")
 	fs.StringArrayVar(&f.listen, "listen", nil, "multiaddress to listen on (repeatable; default: every interface, free ports)")
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
-	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable)")
+	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable; default: found by itself)")
+	fs.BoolVar(&f.keepPorts, "no-port-mapping", false, "do not ask the router to forward a port (UPnP, NAT-PMP)")
 	fs.BoolVar(&f.containers, "containers", false, "run container images too (Linux, as root, with containerd and runc)")
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
 	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
@@ -165,6 +167,9 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	if _, err := p2p.ParseRelays(f.relays); err != nil {
 		return t, &usageError{err}
 	}
+	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
+		return t, &usageError{err}
+	}
 	t.logger, err = a.logger(f.logLevel)
 	return t, err
 }
@@ -216,7 +221,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	}
 	return provider.Config{
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
-		Listen: f.listen, Announce: f.announce, Relays: f.relays, Region: f.region,
+		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
 		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Bond: t.bond,
 		KeepResults: f.keep, Logger: t.logger,

@@ -44,6 +44,7 @@ func printStatus(w io.Writer, s *provider.Status) error {
 		bidding = "no: " + s.NotBidding.Text
 	}
 	t.row("answers orders", bidding)
+	t.row("reached", string(s.Reach))
 	for _, c := range s.Capacity {
 		t.row(c.Dimension, fmt.Sprintf("%s of %s free", formatQuantity(c.Dimension, c.Free), formatQuantity(c.Dimension, c.Total)))
 	}

@@ -6,10 +6,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 
+	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/mechanism/match"
 	"github.com/moyai-network/moyai/p2p"
+	"github.com/moyai-network/moyai/p2p/discovery"
 )
 
 // relayPort is where a relay listens unless told otherwise: others write its
@@ -21,6 +24,7 @@ const relayReport = time.Minute
 
 type relayFlags struct {
 	listen, announce []string
+	region           string
 	limits           p2p.RelayLimits
 	bytes            bytesValue
 	logLevel         string
@@ -47,7 +51,9 @@ public address. What passes is encrypted between the two ends, who punch a
 direct connection through their routers where they can. A relay needs no account
 and is not paid yet; it carries no more than its limits.
 
-Providers name it with --relay and the address printed here.`,
+It joins the network's DHT over --bootstrap, or over the machines in the registry
+if a chain answers at --node, and providers find it there by themselves. Where
+there is neither, others name it: with --bootstrap, or with --relay.`,
 		Example: `  moyai relay
   moyai provide --relay /ip4/203.0.113.7/udp/4001/quic-v1/p2p/12D3Koo... --price cpu=0.02MOY/h`,
 		Args: args(cobra.NoArgs),
@@ -62,6 +68,7 @@ Providers name it with --relay and the address printed here.`,
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.listen, "listen", nil, fmt.Sprintf("multiaddress to listen on (repeatable; default: every interface, port %d)", relayPort))
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress under which others reach it (repeatable; default: what it listens on)")
+	fs.StringVar(&f.region, "region", "", "short name of where the relay is, such as eu: machines there are found first")
 	fs.IntVar(&f.limits.Reservations, "machines", f.limits.Reservations, "machines it may give an address to")
 	fs.IntVar(&f.limits.PerIP, "machines-per-ip", f.limits.PerIP, "of them behind one public address")
 	fs.IntVar(&f.limits.Circuits, "connections", f.limits.Circuits, "connections it carries at once for each machine")
@@ -91,15 +98,51 @@ func (a *app) relay(ctx context.Context, f relayFlags) error {
 	if f.listen == nil {
 		f.listen = relayListens()
 	}
-	host, err := p2p.New(p2p.Config{Key: key, Listen: f.listen, Announce: f.announce, Relay: &f.limits, Logger: logger})
+	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
+		return &usageError{err}
+	}
+	host, err := p2p.New(p2p.Config{Key: key, Listen: f.listen, Announce: f.announce, Relay: &f.limits, Probe: true, Logger: logger})
 	if err != nil {
 		return withHint(err, "--listen names other addresses, such as /ip4/0.0.0.0/udp/4002/quic-v1")
 	}
 	defer host.Close()
+	finder, err := discovery.Join(host, discovery.Config{Mode: discovery.Answer, Bootstrap: a.relayContacts, Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer finder.Close()
+	finder.Announce(ctx, discovery.Relay, f.region, func() bool {
+		return host.RelayUse().Reservations < int64(f.limits.Reservations)
+	})
 	if err := a.relayReady(host); err != nil {
 		return err
 	}
 	return a.relayReports(ctx, host)
+}
+
+// relayContacts are whom the relay asks first for the rest of the network.
+func (a *app) relayContacts(ctx context.Context) []peer.AddrInfo {
+	named, _ := p2p.ParseBootstrap(a.bootstrap) // relay has seen them
+	c, err := chain.Dial(ctx, a.node)
+	if err != nil {
+		return named // a relay needs no chain
+	}
+	defer c.Close()
+	nodes, err := c.Nodes(ctx, "", true)
+	if err != nil {
+		return named
+	}
+	var machines []peer.AddrInfo
+	for _, n := range nodes {
+		id, err := p2p.PeerIDFromNode(n.Node)
+		if err != nil {
+			continue
+		}
+		if info, err := p2p.ParseAddrInfo(id, n.Addresses); err == nil {
+			machines = append(machines, info)
+		}
+	}
+	return append(named, discovery.Contacts(machines)...)
 }
 
 func relayListens() (out []string) {
@@ -120,7 +163,7 @@ func (a *app) relayReady(host *p2p.Host) error {
 	for _, addr := range started.Addresses {
 		fmt.Fprintln(a.out, addr)
 	}
-	a.say("relaying; providers name one of these addresses with --relay, the one that they can reach")
+	a.say("relaying; providers find it by themselves, or name an address that they can reach with --relay or --bootstrap")
 	return nil
 }
 

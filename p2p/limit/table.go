@@ -47,3 +47,20 @@ func (t *Table[K, V]) Put(k K, v V) {
 
 // Len is the number of entries.
 func (t *Table[K, V]) Len() int { return t.recent.Len() }
+
+// Peek is Get without a mark of use.
+func (t *Table[K, V]) Peek(k K) (v V, ok bool) {
+	e, ok := t.byKey[k]
+	if !ok {
+		return v, false
+	}
+	return e.Value.(*entry[K, V]).value, true
+}
+
+// Remove forgets the entry of k, if there is one.
+func (t *Table[K, V]) Remove(k K) {
+	if e, ok := t.byKey[k]; ok {
+		delete(t.byKey, k)
+		t.recent.Remove(e)
+	}
+}

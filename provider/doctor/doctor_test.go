@@ -71,7 +71,7 @@ func healthy(t *testing.T) (Patient, *rolls) {
 		Runtimes: []probe.Runtime{{Name: "wasm", Runs: "WebAssembly programs", Tier: probe.TierSandbox, Found: true, Version: "wazero"}},
 		Walls:    []probe.Wall{{Name: "seccomp", Held: true}, {Name: "landlock", Held: true}},
 		Status: &provider.Status{
-			Bidding: true, Addresses: []string{"/ip4/127.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/4001"},
+			Bidding: true, Addresses: []string{"/ip4/127.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/4001"}, Reach: p2p.ReachDirect, Members: 3,
 			Capacity: []provider.Use{{Dimension: "cpu.milli", Total: 4000, Free: 1000}},
 		},
 		Operator: "moyai1op", Ledger: r,
@@ -147,8 +147,11 @@ var ailments = map[string]struct {
 	"blind":                {silent(provider.CauseChain), "provider", Problem, "bids on nothing: because", "http://node:26657"},
 	"not as it should be":  {silent(provider.CauseMembership), "provider", Problem, "bids on nothing: because", "log"},
 	"everything rented":    {func(_ *testing.T, p *Patient, _ *rolls) { p.Status.Capacity[0].Free = 0 }, "capacity", OK, "no cpu.milli is free", ""},
-	"behind a router":      {func(_ *testing.T, p *Patient, _ *rolls) { p.Status.Addresses = p.Status.Addresses[:1] }, "addresses", Warning, "none of 1 is public", "--announce"},
-	"listening nowhere":    {func(_ *testing.T, p *Patient, _ *rolls) { p.Status.Addresses = nil }, "addresses", Warning, "none", "--listen"},
+	"behind a router":      {reach(p2p.ReachNearby, 3), "reach", Warning, "no relay is found yet", "--announce"},
+	"knows nobody":         {reach(p2p.ReachNearby, 0), "reach", Warning, "no other member", "--bootstrap"},
+	"mapped":               {reach(p2p.ReachMapped, 3), "reach", OK, "the router forwards a port because it was asked", ""},
+	"relayed":              {reach(p2p.ReachRelayed, 3, "/ip4/5.5.0.1/tcp/1/p2p/A/p2p-circuit", "/ip4/5.5.0.1/udp/1/quic-v1/p2p/A/p2p-circuit", "/ip4/5.5.0.2/tcp/1/p2p/B/p2p-circuit"), "reach", OK, "2 relays carry", ""},
+	"listening nowhere":    {func(_ *testing.T, p *Patient, _ *rolls) { p.Status.Addresses, p.Status.Members = nil, 0 }, "reach", Warning, "nobody can connect", "--relay"},
 	"an alert":             {alert("error"), "alert", Warning, "look here", ""},
 	"something to tell of": {alert("info"), "alert", OK, "look here", ""},
 }
@@ -156,6 +159,13 @@ var ailments = map[string]struct {
 func silent(c provider.Cause) func(*testing.T, *Patient, *rolls) {
 	return func(_ *testing.T, p *Patient, _ *rolls) {
 		p.Status.Bidding, p.Status.NotBidding = false, &provider.Silence{Cause: c, Text: "because"}
+	}
+}
+
+func reach(r p2p.Reach, members int, addrs ...string) func(*testing.T, *Patient, *rolls) {
+	return func(_ *testing.T, p *Patient, _ *rolls) {
+		p.Status.Reach, p.Status.Members = r, members
+		p.Status.Addresses = append(p.Status.Addresses[:1], addrs...)
 	}
 }
 

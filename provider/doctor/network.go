@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
-
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider"
 )
 
@@ -152,7 +151,7 @@ func (e *examination) daemon(context.Context) {
 			break
 		}
 	}
-	e.addresses(st.Addresses)
+	e.addresses(st)
 	for _, a := range st.Alerts {
 		level := Warning
 		if a.Severity == "info" {
@@ -176,22 +175,44 @@ func (e *examination) remedy(c provider.Cause) string {
 }
 
 // addresses says how tenants reach the machine. Behind a router is no fault:
-// the provider dials.
-func (e *examination) addresses(texts []string) {
-	public := 0
-	for _, t := range texts {
-		a, err := ma.NewMultiaddr(t)
-		if err == nil && manet.IsPublicAddr(a) {
-			public++
+// relays carry the first contact.
+func (e *examination) addresses(st *provider.Status) {
+	const forward = "have the router forward a port and say so: --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/YOUR-PUBLIC-IP/tcp/4001"
+	n := fmt.Sprintf("%d addresses", len(st.Addresses))
+	switch {
+	case len(st.Addresses) == 0 && st.Members == 0:
+		e.add(Warning, "reach", "nobody can connect, and no relay is found because no other member of the DHT is known",
+			"name one with --bootstrap, or a relay with --relay, as `moyai relay` prints it")
+	case st.Reach == p2p.ReachDirect:
+		e.add(OK, "reach", "direct: strangers connect to this machine ("+n+")", "")
+	case st.Reach == p2p.ReachMapped:
+		e.add(OK, "reach", "mapped: the router forwards a port because it was asked to ("+n+")", "")
+	case st.Reach == p2p.ReachRelayed:
+		e.add(OK, "reach", fmt.Sprintf("relayed: %s carry strangers' connections until both ends have punched a direct one; "+
+			"to be reached directly, turn UPnP on in the router, or %s", plural(relays(st.Addresses)), forward), "")
+	case st.Members == 0:
+		e.add(Warning, "reach", "from its own network only, and no relay is found because no other member of the DHT is known",
+			"name one with --bootstrap, or a relay with --relay, as `moyai relay` prints it")
+	default:
+		e.add(Warning, "reach", "from its own network only: no relay is found yet that gives it a place",
+			forward+"; or name a relay with --relay, as `moyai relay` prints it")
+	}
+}
+
+// relays counts those that addresses lead through.
+func relays(addrs []string) int {
+	seen := map[string]bool{}
+	for _, a := range addrs {
+		if before, _, ok := strings.Cut(a, "/p2p-circuit"); ok {
+			seen[before[strings.LastIndex(before, "/")+1:]] = true
 		}
 	}
-	switch {
-	case len(texts) == 0:
-		e.add(Warning, "addresses", "none: it listens nowhere", "start with --listen /ip4/0.0.0.0/tcp/0")
-	case public == 0:
-		e.add(Warning, "addresses", fmt.Sprintf("none of %d is public: tenants elsewhere depend on connections that this machine opens", len(texts)),
-			"if your router forwards a port: --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/YOUR-PUBLIC-IP/tcp/4001")
-	default:
-		e.add(OK, "addresses", fmt.Sprintf("%d, of which %d public", len(texts), public), "")
+	return len(seen)
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return "1 relay"
 	}
+	return fmt.Sprintf("%d relays", n)
 }
