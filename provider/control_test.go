@@ -16,6 +16,7 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/p2p"
+	"github.com/moyai-network/moyai/p2p/discovery"
 	"github.com/moyai-network/moyai/provider/journal"
 	"github.com/moyai-network/moyai/wire"
 )
@@ -33,7 +34,10 @@ func served(t *testing.T) (*harness, *Control, context.Context) {
 	host, err := p2p.New(p2p.Config{Key: key, Listen: []string{}})
 	must(t, err)
 	t.Cleanup(func() { _ = host.Close() })
-	p := &Provider{cfg: *h.stall.cfg, operator: "moyai1operator", host: host, desk: h.desk, watcher: h.watch, stall: h.stall, disk: newDiskGuard(home, 1)}
+	finder, err := discovery.Join(host, discovery.Config{})
+	must(t, err)
+	t.Cleanup(func() { _ = finder.Close() })
+	p := &Provider{cfg: *h.stall.cfg, operator: "moyai1operator", host: host, finder: finder, desk: h.desk, watcher: h.watch, stall: h.stall, disk: newDiskGuard(home, 1)}
 	p.cfg.Home, p.cfg.Moniker = home, "garage"
 	c, err := newControl(p)
 	must(t, err)
