@@ -29,15 +29,17 @@ export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "%-12s %s\n", $$1, $$2}'
 
-build: ## bin/moyai and bin/moyai-worker
+build: ## bin/moyai, bin/moyai-worker and bin/moyai-egress
 	@mkdir -p $(BIN)
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/moyai ./cmd/moyai
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-egress ./cmd/moyai-egress
 
 release: ## reproducible, stripped binaries
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o $(BIN)/moyai ./cmd/moyai
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/moyai-egress ./cmd/moyai-egress
 
 demo: build ## a whole network renders a picture: demo/out.png
 	$(BIN)/moyai demo

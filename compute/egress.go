@@ -1,6 +1,8 @@
 package compute
 
 import (
+	"net/netip"
+
 	"github.com/moyai-network/moyai/compute/egress"
 )
 
@@ -36,6 +38,9 @@ type Egress struct {
 	// line, that are never reached, such as the machine's own outer ones. It is
 	// read again while tasks run, when it changes in place. May be empty. Absolute.
 	Shunned string
+	// Resolvers answer for names. None: those of the machine's own
+	// /etc/resolv.conf, whatever they are at the time.
+	Resolvers []netip.AddrPort
 }
 
 // Defaults and bounds of an Egress.

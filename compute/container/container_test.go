@@ -77,7 +77,7 @@ func newRuntime(tb testing.TB) compute.Runtime {
 
 func newIn(tb testing.TB, home string) *Runtime {
 	tb.Helper()
-	r, err := New(Config{Home: home, Worker: runtimetest.BuildWorker(tb), ImageBytes: 256 << 20, ImageEntries: 5000})
+	r, err := New(Config{Home: home, Worker: runtimetest.BuildWorker(tb), Gateway: runtimetest.BuildGateway(tb), ImageBytes: 256 << 20, ImageEntries: 5000})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestConformance(t *testing.T) {
 	runtimetest.Run(t, runtimetest.Harness{
 		New: newRuntime, Probe: probeImage(t), BadPrograms: badPrograms(t),
 		Traits: runtimetest.Traits{
-			System: true, Volumes: true, Measured: true, ScratchInMemory: true,
+			System: true, Volumes: true, Measured: true, ScratchInMemory: true, Egress: true,
 			Interactive: true, Command: []string{"/probe"}, UserProbe: probeImage(t, users...), User: "guest", UserIDs: "1000 1001", ToolPaths: []string{"/.moyai", "/.moyai/worker"},
 			Env: []string{"HOME=/tmp", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		},

@@ -6,7 +6,7 @@
 // A program is a file: an OCI layout or a docker archive. Nothing is pulled from
 // anywhere here. A container is root in a user namespace of its own, whose ids
 // mean nothing on the host; it has no capabilities, no network but its own
-// loopback, and sees /in and /out, a read-only root file system, and tmpfs at
+// loopback and what a Spec's Egress gives it, and sees /in and /out, a read-only root file system, and tmpfs at
 // /tmp, /run and /dev/shm.
 //
 // It does not hide a tenant's data from the owner of the machine, and it shares
@@ -29,6 +29,10 @@ import (
 // Name is the runtime's name in manifests.
 const Name = "container"
 
+// Egress is the name of the wall with a door in it for those who pay: a container
+// can be given a way to the internet, and is held to its rules.
+const Egress = "egress"
+
 // Volumes is what Probe calls volumes whose size holds.
 const Volumes = "volume-size"
 
@@ -40,6 +44,9 @@ type Config struct {
 	// Worker is the path of the moyai-worker executable. Empty: beside this
 	// program or in PATH. It must be statically linked, as `make build` does.
 	Worker string
+	// Gateway is the path of the moyai-egress executable. Empty: beside this program
+	// or in PATH; if it is nowhere, a Spec with egress is refused.
+	Gateway string
 	// Socket is the address of a containerd that somebody else runs. Empty: one
 	// of our own is started, and found again after a restart.
 	Socket string

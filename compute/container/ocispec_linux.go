@@ -54,7 +54,7 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 			OOMScoreAdj:     &score,
 		},
 		Root:     &specs.Root{Path: supervise.RootDir, Readonly: true},
-		Hostname: "moyai",
+		Hostname: supervise.Hostname,
 		Mounts:   mounts(p, run),
 		Linux: &specs.Linux{
 			UIDMappings: ids,
@@ -64,7 +64,7 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
 				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
-				{Type: specs.NetworkNamespace}, // with nothing in it but its own loopback
+				{Type: specs.NetworkNamespace}, // its own loopback, and with egress an uplink
 			},
 			MaskedPaths:   masked,
 			ReadonlyPaths: readonly,
@@ -139,6 +139,12 @@ func mounts(p *prepared, run compute.Run) []specs.Mount {
 	for _, i := range order {
 		list = append(list, specs.Mount{Destination: p.spec.Volumes[i].At, Type: "bind", Source: supervise.VolDir + "/" + strconv.Itoa(i),
 			Options: []string{"bind", "rw", "nosuid", "nodev"}})
+	}
+	if p.spec.Egress != nil {
+		for _, name := range []string{"resolv.conf", "hosts"} {
+			list = append(list, specs.Mount{Destination: "/etc/" + name, Type: "bind", Source: supervise.EtcDir + "/" + name,
+				Options: []string{"bind", "ro", "nosuid", "nodev"}})
+		}
 	}
 	return list
 }

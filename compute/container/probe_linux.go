@@ -17,6 +17,7 @@ import (
 	"github.com/moyai-network/moyai/compute/container/internal/volume"
 	"github.com/moyai-network/moyai/compute/container/pack"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/egress"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -51,6 +52,12 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 		return compute.Capabilities{}, err
 	}
 	c := judge(report, result)
+	if err := r.tryEgress(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}); err != nil {
+		c.Missing = append(c.Missing, "egress: "+err.Error())
+	} else {
+		c.Enforced = append(c.Enforced, Egress)
+		sort.Strings(c.Enforced)
+	}
 	c.Version = version
 	if err := r.probeVolume(ctx, dir, image, limits); err != nil {
 		c.Missing = append(c.Missing, "volumes: "+err.Error())
@@ -101,6 +108,25 @@ func (r *Runtime) probeVolume(ctx context.Context, dir, image string, limits com
 		if !result.OK() {
 			return fmt.Errorf("a container that fills its volume ended with %v (%s): %s", result.Reason, result.Message, said)
 		}
+	}
+	return nil
+}
+
+// tryEgress gives a container a way to the internet under rules that allow
+// nothing, and has it knock. Nothing is sent.
+func (r *Runtime) tryEgress(ctx context.Context, spec compute.Spec) error {
+	spec.Args = []string{"knock", "192.0.2.1:80"}
+	spec.Egress = &compute.Egress{
+		Policies: make([]egress.Policy, 1), Bytes: 1, Ledger: filepath.Join(spec.Dir, "ledger"),
+		Log: filepath.Join(spec.Dir, "egress"), LogBytes: compute.MinEgressLog,
+	}
+	result, _, err := r.try(ctx, spec, "knock")
+	if err != nil {
+		return err
+	}
+	if !result.OK() {
+		said, _ := taskrecord.Bounded(filepath.Join(spec.Dir, "knock", "stderr"), 1<<10)
+		return fmt.Errorf("a container that knocks ended with %v (%s): %s", result.Reason, result.Message, said)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/egress/uplink"
 )
 
 // Runtime implements compute.Runtime.
@@ -73,6 +74,9 @@ func (c *Config) find() error {
 		if *program.path, err = lookPath(program.name); err != nil {
 			return fmt.Errorf("%w: %s is not installed: %s", compute.ErrUnavailable, program.name, program.fix)
 		}
+	}
+	if c.Gateway == "" {
+		c.Gateway, _ = lookPath("moyai-egress") // without it there is no egress, and nothing else is amiss
 	}
 	said, err := exec.Command(c.Runc, "--version").Output()
 	if err != nil {
@@ -194,8 +198,8 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if spec.Deterministic {
 		return nil, fmt.Errorf("%w: a container cannot be made deterministic: use the wasm runtime for work that is to be replayed", compute.ErrInvalidSpec)
 	}
-	if spec.Egress != nil {
-		return nil, fmt.Errorf("%w: egress is not supported yet", compute.ErrInvalidSpec)
+	if err := r.checkEgress(&spec); err != nil {
+		return nil, err
 	}
 	if err := checkFiles(spec); err != nil {
 		return nil, err
@@ -283,7 +287,7 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 	for i, v := range p.spec.Volumes {
 		volumes[i] = v.File
 	}
-	return supervise.Job{
+	job := supervise.Job{
 		ID: id, Dir: run.Dir, Runc: p.r.config.Runc, RuncRoot: p.r.engine.runcRoot(),
 		ImageLock: p.r.images.lock(p.hash), TaskLock: p.r.engine.lock(id),
 		Lowers: p.image.Lowers, Inputs: inputs, Volumes: volumes, Stdin: run.Stdin,
@@ -291,4 +295,31 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 		MemoryBytes: limits.MemoryBytes, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,
 		LogBytes: limits.LogBytes, TruncateLogs: limits.TruncateLogs, Timeout: limits.Timeout,
 	}
+	if p.spec.Egress != nil {
+		nobody := int(base + idsPerContainer - 1) // no user of an image has that number
+		job.Egress = &uplink.Job{
+			Gateway: p.r.config.Gateway, UID: nobody, GID: nobody, Egress: *p.spec.Egress, Task: run.ID,
+			Counter: filepath.Join(run.Dir, supervise.EgressFile),
+		}
+	}
+	return job
+}
+
+// checkEgress refuses what this machine cannot give.
+//
+// Errors: compute.ErrUnavailable.
+func (r *Runtime) checkEgress(spec *compute.Spec) error {
+	if spec.Egress == nil {
+		return nil
+	}
+	e := *spec.Egress // the caller's stays as it is
+	e.EnsureDefaults()
+	spec.Egress = &e
+	if r.config.Gateway == "" {
+		return fmt.Errorf("%w: egress needs moyai-egress, which is not installed: put it beside this program (make build does)", compute.ErrUnavailable)
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return fmt.Errorf("%w: egress needs TUN devices (modprobe tun): %w", compute.ErrUnavailable, err)
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/egress/uplink"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -89,7 +90,7 @@ func (t *task) settle() compute.Result {
 	err := deleteContainer(t.state.Runc, t.state.RuncRoot, t.state.Container)
 	os.RemoveAll(filepath.Join(t.run.Dir, supervise.BundleDir))
 	u := t.measure()
-	f = supervise.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes,
+	f = supervise.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes, EgressBytes: u.EgressBytes,
 		Message: "the task was gone when the provider came back, and left no word how it ended"}
 	if t.state.ThisBoot() {
 		f.Reason = compute.ReasonCrashed.String()
@@ -108,7 +109,7 @@ func (t *task) settle() compute.Result {
 func fromFinal(f supervise.Final) compute.Result {
 	return compute.Result{
 		Reason: compute.ParseReason(f.Reason), ExitCode: f.ExitCode, Message: f.Message, LogsTruncated: f.LogsTruncated,
-		Usage: compute.Usage{Wall: f.Wall, CPU: f.CPU, MemoryPeak: f.MemoryPeak, OutputBytes: f.OutputBytes, LogBytes: f.LogBytes},
+		Usage: compute.Usage{Wall: f.Wall, CPU: f.CPU, MemoryPeak: f.MemoryPeak, OutputBytes: f.OutputBytes, LogBytes: f.LogBytes, EgressBytes: f.EgressBytes},
 	}
 }
 
@@ -189,5 +190,6 @@ func (t *task) measure() compute.Usage {
 	u.Wall = time.Since(t.started)
 	u.CPU, u.MemoryPeak = max(u.CPU, cpu), max(u.MemoryPeak, peak)
 	u.OutputBytes, u.LogBytes = readCounter(t.run.Dir), logSizes(t.run)
+	u.EgressBytes = uplink.Count(filepath.Join(t.run.Dir, supervise.EgressFile))
 	return *u
 }

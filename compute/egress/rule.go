@@ -245,6 +245,17 @@ func (r Rule) String() string {
 	return b.String()
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (r Rule) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+//
+// Errors: ErrRule.
+func (r *Rule) UnmarshalText(text []byte) (err error) {
+	*r, err = ParseRule(string(text))
+	return err
+}
+
 // Destination is the rule without its ports.
 func (r Rule) Destination() string {
 	switch {

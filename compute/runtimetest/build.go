@@ -16,6 +16,11 @@ func BuildWorker(tb testing.TB) string {
 	return build(tb, "moyai-worker", module+"/cmd/moyai-worker", "CGO_ENABLED=0")
 }
 
+// BuildGateway builds moyai-egress and returns its path.
+func BuildGateway(tb testing.TB) string {
+	return build(tb, "moyai-egress", module+"/cmd/moyai-egress", "CGO_ENABLED=0")
+}
+
 // BuildWasm builds a Go program for WASI preview 1 and returns its path. pkg is
 // its path within this module: "examples/wordcount".
 func BuildWasm(tb testing.TB, pkg string) string {

@@ -62,6 +62,9 @@ type Traits struct {
 	UserProbe, User, UserIDs string
 	// ToolPaths is where the runtime's own tools are, which nobody inside may change.
 	ToolPaths []string
+	// Egress: a task can be given a way to the internet. Without it, a Spec that
+	// asks for one is refused.
+	Egress bool
 	// Env is what the runtime itself adds to a program's environment.
 	Env []string
 }
@@ -87,6 +90,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Hostile", s.testHostile)
 	t.Run("Control", s.testControl)
 	t.Run("Recover", s.testRecover)
+	t.Run("Egress", s.testEgress)
 	if s.System {
 		t.Run("System", s.testSystem)
 	}

@@ -42,6 +42,7 @@ var houses = []house{
 	{Dir: "e2e", Anyone: true, Why: "the proof stands above everything"},
 	{Dir: "bench", Anyone: true, Why: "the proof stands above everything"},
 	{Dir: "cmd/moyai-worker", May: []string{"compute", "internal"}, Why: "a job's child starts in milliseconds only while it links next to nothing"},
+	{Dir: "cmd/moyai-egress", May: []string{"compute", "internal"}, Why: "it stands beside a task and reads what strangers send: it links a network stack and nothing else"},
 	{Dir: "cmd", Anyone: true, Why: "a binary composes roles"},
 	{Dir: "examples", May: []string{"client"}, Why: "an example shows what a stranger can do with the public SDK"},
 }
@@ -88,6 +89,11 @@ var bans = []ban{
 		In: "", Except: []string{"compute/wasm", "cmd/moyai-worker", "bench"},
 		Imports: []string{"github.com/tetratelabs/wazero"},
 		Why:     "hostile code runs in the worker process and nowhere else",
+	},
+	{
+		In: "", Except: []string{"compute/egress/gateway"},
+		Imports: []string{"gvisor.dev/gvisor"},
+		Why:     "a network stack is large and reads hostile packets: it lives in the gateway's process and nowhere else",
 	},
 	{
 		In: "", Except: []string{"provider", "client", "indexer"},

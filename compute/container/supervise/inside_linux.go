@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Inside is the mode of a container that looks at its own walls, for a runtime's
@@ -34,6 +35,8 @@ func lookAround(args []string) int {
 			return fill(args[1:])
 		case "sit":
 			return beIdle()
+		case "knock":
+			return tryOut(args[1:])
 		}
 	}
 	var r Report
@@ -113,6 +116,21 @@ func fill(args []string) int {
 		return 0
 	}
 	fmt.Println("it took more than its size, or failed otherwise:", err)
+	return 1
+}
+
+// tryOut succeeds if an address refuses, which takes somebody who carries the
+// refusal back.
+func tryOut(args []string) int {
+	c, err := net.DialTimeout("tcp", args[0], 5*time.Second)
+	if err == nil {
+		c.Close()
+		err = errors.New("it was let through")
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, err)
 	return 1
 }
 

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/moyai-network/moyai/compute/egress/uplink"
 )
 
 // Mode is the first argument that makes moyai-worker a supervisor.
@@ -35,11 +37,15 @@ const ExitInUse = 3
 // container sees. The OCI spec's paths point below it.
 const Box = "/run/moyai-box"
 
+// Hostname is what a container calls itself.
+const Hostname = "moyai"
+
 // Paths of a container's parts below Box.
 const (
 	RootDir = Box + "/root" // its root file system
 	InDir   = Box + "/in"   // its inputs, numbered
 	VolDir  = Box + "/vol"  // its volumes, numbered
+	EtcDir  = Box + "/etc"  // files of its /etc that tell of its network
 )
 
 // Files in a task's directory.
@@ -47,6 +53,7 @@ const (
 	StateFile    = "task.json"  // the caller's record, written before the first instruction
 	FinalFile    = "final.json" // the supervisor's account, written after the last
 	CountersFile = "counters"   // bytes under /out, as last measured
+	EgressFile   = "egress"     // bytes to and from the internet (uplink.Count)
 	BundleDir    = "bundle"     // the OCI bundle and scratch of the supervisor
 	RuncLog      = "runc.log"   // what runc said, in the bundle
 	WorkerLog    = "supervisor.log"
@@ -86,6 +93,9 @@ type Job struct {
 	LogBytes     uint64
 	TruncateLogs bool
 	Timeout      time.Duration
+	// Egress is its way to the internet; nil: it has no network but its own
+	// loopback.
+	Egress *uplink.Job
 }
 
 // Reply is the supervisor's answer, one line of JSON: after the container was
@@ -109,6 +119,7 @@ type Final struct {
 	MemoryPeak    uint64
 	OutputBytes   uint64
 	LogBytes      uint64
+	EgressBytes   uint64
 	Done          bool // last field: a torn write cannot have it
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/egress/uplink"
 )
 
 // Main runs the mode that args name and returns the process's exit code.
@@ -49,7 +50,8 @@ type supervisor struct {
 	pid    int
 	pidfd  int
 	cgroup Cgroup
-	door   *door // nil where there is nothing to enter
+	door   *door          // nil where there is nothing to enter
+	uplink *uplink.Uplink // nil without egress
 	begun  time.Time
 
 	refused string         // why its program cannot be executed, if so
@@ -165,8 +167,39 @@ func (s *supervisor) create() error {
 	if err := s.hold(pidFile); err != nil {
 		return err
 	}
-	s.door, err = openDoor(s)
-	return err
+	if s.door, err = openDoor(s); err != nil {
+		return err
+	}
+	return s.connect()
+}
+
+// connect gives the container its way to the internet, if it is to have one.
+func (s *supervisor) connect() error {
+	if s.job.Egress == nil {
+		return nil
+	}
+	up, err := uplink.Lay(*s.job.Egress, s.pid, os.Stderr)
+	if err != nil {
+		return fmt.Errorf("give it egress: %w", err)
+	}
+	s.uplink = up
+	return nil
+}
+
+// disconnect ends the container's way to the internet and with it its log.
+func (s *supervisor) disconnect() {
+	if s.uplink != nil {
+		s.uplink.Close()
+	}
+}
+
+// cutOff is closed when what carries the container's network is gone; nil, and
+// so never ready, without egress.
+func (s *supervisor) cutOff() <-chan struct{} {
+	if s.uplink == nil {
+		return nil
+	}
+	return s.uplink.Gone()
 }
 
 // stream makes a pipe that ends in one of the task's log files. It belongs to the
@@ -278,6 +311,7 @@ func (s *supervisor) undo() {
 		s.pidfd = -1
 	}
 	s.door.close()
+	s.disconnect()
 	s.remove()
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute/container/internal/volume"
+	"github.com/moyai-network/moyai/compute/egress/uplink"
 )
 
 // scratchBytes bounds what runc may create in the root file system before it
@@ -56,6 +57,22 @@ func furnish(job *Job) error {
 	for i, path := range job.Inputs {
 		if err := showInput(path, filepath.Join(InDir, strconv.Itoa(i)), ids); err != nil {
 			return fmt.Errorf("show input %s: %w", path, err)
+		}
+	}
+	if job.Egress == nil {
+		return nil
+	}
+	return writeEtc()
+}
+
+// writeEtc tells the container of its network.
+func writeEtc() error {
+	if err := os.Mkdir(EtcDir, 0o755); err != nil {
+		return err
+	}
+	for name, content := range map[string]string{"resolv.conf": uplink.ResolvConf(), "hosts": uplink.Hosts(Hostname)} {
+		if err := os.WriteFile(filepath.Join(EtcDir, name), []byte(content), 0o644); err != nil {
+			return err
 		}
 	}
 	return nil

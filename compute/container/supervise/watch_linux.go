@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/egress/uplink"
 )
 
 // lookEvery is the shortest pause between two looks at /out: what a container
@@ -42,7 +43,7 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	var graceOver <-chan time.Time
-	alarm := s.logs.alarm
+	alarm, cutOff := s.logs.alarm, s.cutOff()
 	for {
 		select {
 		case end := <-gone:
@@ -61,6 +62,9 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 			if !s.job.TruncateLogs {
 				s.kill(compute.ReasonLogLimit)
 			}
+		case <-cutOff:
+			cutOff = nil
+			s.kill(compute.ReasonCrashed)
 		case <-s.logs.full:
 			s.kill(compute.ReasonDisk)
 			s.logs.full = nil
@@ -113,6 +117,7 @@ func (s *supervisor) askToEnd() <-chan time.Time {
 // removed.
 func (s *supervisor) account(end ended) error {
 	s.door.close()
+	s.disconnect()
 	s.drain()
 	dir := filepath.Join(s.job.Dir, "out")
 	s.out = measure(dir, &s.job, nil)
@@ -121,6 +126,12 @@ func (s *supervisor) account(end ended) error {
 	f := s.judge(end)
 	f.Wall, f.CPU, f.MemoryPeak = time.Since(s.begun), end.cpu, end.peak
 	f.OutputBytes, f.LogBytes = s.out.bytes, s.logs.kept.Load()
+	if e := s.job.Egress; e != nil {
+		f.EgressBytes = uplink.Count(e.Counter)
+		if f.Message != "" && uplink.Count(e.Egress.Ledger) >= e.Egress.Bytes {
+			f.Message += fmt.Sprintf(" (its egress budget of %s is spent)", size(e.Egress.Bytes))
+		}
+	}
 	f.LogsTruncated = s.job.TruncateLogs && s.logs.over.Load()
 	err := WriteFinal(s.job.Dir, f)
 	s.remove()
@@ -178,6 +189,8 @@ func (s *supervisor) judge(end ended) Final {
 		return final(compute.ReasonExited, 0, "")
 	case byItself:
 		return final(compute.ReasonExited, code, "the program exited with code %d: its standard error may say why", code)
+	case killed && s.why == compute.ReasonCrashed:
+		return final(compute.ReasonCrashed, -1, "what carried the container's network ended on the provider's machine, so the container was ended")
 	case killed:
 		return final(compute.ReasonCrashed, -1, "something on the provider's machine killed the container: its owner, or a shortage of memory there")
 	default:

@@ -1,4 +1,4 @@
-package worker
+package seccomp
 
 import "golang.org/x/sys/unix"
 
@@ -6,5 +6,5 @@ const auditArch = unix.AUDIT_ARCH_X86_64
 
 // Calls that only this architecture has.
 func init() {
-	denied = append(denied, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_LINK, unix.SYS_SYMLINK, unix.SYS_MKNOD)
+	Never = append(Never, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_LINK, unix.SYS_SYMLINK, unix.SYS_MKNOD)
 }

@@ -1,5 +1,5 @@
 //go:build linux && !amd64 && !arm64
 
-package worker
+package seccomp
 
 const auditArch = 0

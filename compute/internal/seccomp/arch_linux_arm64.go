@@ -1,4 +1,4 @@
-package worker
+package seccomp
 
 import "golang.org/x/sys/unix"
 

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package runtimetest
+
+import "testing"
+
+func (*suite) testUplink(t *testing.T) { t.Skip("egress is tested on Linux") }
