@@ -17,9 +17,9 @@ import (
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 
-// connected starts a task with egress and returns the pids of its supervisor and
+// withEgress starts a task with egress and returns the pids of its supervisor and
 // of its gateway.
-func connected(t *testing.T, r compute.Runtime) (task compute.Task, run compute.Run, supervisor, gateway int) {
+func withEgress(t *testing.T, r compute.Runtime) (task compute.Task, run compute.Run, supervisor, gateway int) {
 	t.Helper()
 	dir := t.TempDir()
 	p, err := r.Prepare(context.Background(), compute.Spec{
@@ -120,7 +120,7 @@ func TestEgressKilled(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRuntime(t)
 			defer r.Close()
-			task, run, supervisor, gateway := connected(t, r)
+			task, run, supervisor, gateway := withEgress(t, r)
 			var inside string
 			for _, pid := range childrenOf(t, supervisor) {
 				if pid != gateway {
@@ -152,7 +152,7 @@ func TestEgressGatewayWalls(t *testing.T) {
 	need(t)
 	r := newRuntime(t)
 	defer r.Close()
-	_, _, supervisor, gateway := connected(t, r)
+	_, _, supervisor, gateway := withEgress(t, r)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", gateway))
 	if err != nil {
 		t.Fatal(err)
