@@ -26,10 +26,12 @@ import (
 var home string
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(helperEnv); dir != "" {
-		if err := provider(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, play := range map[string]func(string) error{helperEnv: provider, enterEnv: enterAndWait} {
+		if dir := os.Getenv(env); dir != "" {
+			if err := play(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
 		}
 	}
 	os.Exit(runAll(m))

@@ -53,9 +53,16 @@ func provider(dir string) error {
 func orphan(t *testing.T, image, args, timeout string) compute.Run {
 	t.Helper()
 	dir := t.TempDir()
+	killAfterStart(t, helperEnv+"="+dir, "MOYAI_TEST_IMAGE="+image, "MOYAI_TEST_ARGS="+args, "MOYAI_TEST_TIMEOUT="+timeout)
+	return compute.Run{ID: "orphan", Dir: filepath.Join(dir, "task")}
+}
+
+// killAfterStart runs this binary as a provider until it says that it has
+// started what it was for, and kills it.
+func killAfterStart(t *testing.T, env ...string) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), helperEnv+"="+dir, "MOYAI_TEST_HOME="+home, "MOYAI_TEST_WORKER="+runtimetest.BuildWorker(t),
-		"MOYAI_TEST_IMAGE="+image, "MOYAI_TEST_ARGS="+args, "MOYAI_TEST_TIMEOUT="+timeout)
+	cmd.Env = append(append(os.Environ(), "MOYAI_TEST_HOME="+home, "MOYAI_TEST_WORKER="+runtimetest.BuildWorker(t)), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -69,7 +76,6 @@ func orphan(t *testing.T, image, args, timeout string) compute.Run {
 		t.Fatal(line, err, killErr)
 	}
 	_ = cmd.Wait()
-	return compute.Run{ID: "orphan", Dir: filepath.Join(dir, "task")}
 }
 
 func recovered(t *testing.T, r compute.Runtime, run compute.Run) compute.Result {

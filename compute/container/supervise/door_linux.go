@@ -153,7 +153,7 @@ func (d *door) serve(conn *net.UnixConn) {
 		v.terminal.Close() // it is the caller's now
 	}
 	go v.obey(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(rest), conn), maxWish))
-	say(conn, Entered{Ended: true, Code: v.await()})
+	say(conn, Entered{Ended: true, Code: exitCode(<-v.end)})
 }
 
 // refusal is an error in words for the tenant, whose doing it is.
@@ -196,7 +196,8 @@ func (d *door) admit(e Entry, streams []*os.File) (*visitor, error) {
 	if !e.Terminal {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = streams[0], streams[1], streams[2]
 	}
-	if err := cmd.Run(); err != nil {
+	defer d.s.children.claim()()
+	if err := d.s.children.run(cmd); err != nil {
 		return nil, whyNotIn(runcSaid(log, err))
 	}
 	b, err := os.ReadFile(pidFile)
@@ -207,10 +208,10 @@ func (d *door) admit(e Entry, streams []*os.File) (*visitor, error) {
 	if v.pid, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
 		return nil, fmt.Errorf("read the program's pid: %w", err)
 	}
+	v.end = d.s.children.wait(v.pid)
 	if c != nil {
 		if v.terminal, err = c.take(); err != nil {
 			v.kill()
-			v.await()
 			return nil, err
 		}
 	}
@@ -236,10 +237,8 @@ func whyNotIn(said string) error {
 type visitor struct {
 	s        *supervisor
 	pid      int
+	end      <-chan syscall.WaitStatus
 	terminal *os.File
-
-	mu   sync.Mutex
-	over bool // reaped: its number may be another's
 }
 
 // obey does as the caller wishes until it hangs up, and then ends the program.
@@ -251,56 +250,21 @@ func (v *visitor) obey(in *bufio.Reader) {
 			return
 		}
 		var w Wish
-		if json.Unmarshal(line, &w) == nil {
-			v.signal(w.Signal)
+		if json.Unmarshal(line, &w) != nil {
+			continue
+		}
+		// To the group that it leads, as a terminal's Ctrl-C does.
+		if sig := unix.SignalNum("SIG" + w.Signal); sig != 0 {
+			v.s.children.signal(v.pid, sig)
 		}
 	}
 }
 
-// signal reaches the group that the program leads, as a terminal's Ctrl-C does.
-func (v *visitor) signal(name string) {
-	sig := unix.SignalNum("SIG" + name)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.over || sig == 0 {
-		return
-	}
-	_ = unix.Kill(-v.pid, sig) // it may be gone
-}
-
-// kill ends the program with all of its session.
+// kill ends the program with all of its session, unless it has ended by itself:
+// then what it has left behind was meant to stay.
 func (v *visitor) kill() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.over {
+	if v.s.children.lives(v.pid) {
 		killSession(v.s.cgroup, v.pid)
-	}
-}
-
-// await returns how the program ended. It looks before it reaps, so that nobody
-// sends a signal to a number that has just become another's.
-func (v *visitor) await() int {
-	for {
-		err := unix.Waitid(unix.P_PID, v.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.over = true
-	var status syscall.WaitStatus
-	for {
-		_, err := syscall.Wait4(v.pid, &status, 0, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil:
-			return -1 // it was never ours
-		case status.Signaled():
-			return 128 + int(status.Signal())
-		default:
-			return status.ExitStatus()
-		}
 	}
 }
 

@@ -3,7 +3,6 @@
 package supervise
 
 import (
-	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +52,6 @@ func TestJudge(t *testing.T) {
 		{name: "disk", end: ended{status: exit(1), disk: true}, want: compute.ReasonDisk, code: -1},
 		{name: "full disk, borne", end: ended{status: exit(0), disk: true}, want: compute.ReasonExited, code: 0},
 		{name: "no such program", s: s{refused: `"x": not found`}, want: compute.ReasonExited, code: 127, text: `"x"`},
-		{name: "unseen", end: ended{err: errors.New("no child")}, want: compute.ReasonCrashed, code: -1, text: "no child"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.s.job, tc.s.logs = limits, newLogs(limits.LogBytes)

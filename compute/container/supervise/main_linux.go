@@ -49,10 +49,13 @@ type supervisor struct {
 	logs   *logs
 	pid    int
 	pidfd  int
+	end    <-chan syscall.WaitStatus // of pid
 	cgroup Cgroup
 	door   *door          // nil where there is nothing to enter
 	uplink *uplink.Uplink // nil without egress
 	begun  time.Time
+
+	children *children
 
 	refused string         // why its program cannot be executed, if so
 	why     compute.Reason // why we killed it, if we did
@@ -67,7 +70,7 @@ func stand(in io.Reader, out io.Writer) error {
 	signal.Notify(signals, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
 	said := bufio.NewReader(io.LimitReader(in, maxMessage))
-	s := &supervisor{pidfd: -1}
+	s := &supervisor{pidfd: -1, children: reapChildren()}
 	line, err := said.ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &s.job)
@@ -157,7 +160,8 @@ func (s *supervisor) create() error {
 	pidFile := filepath.Join(s.job.Dir, BundleDir, "pid")
 	cmd := s.runc("create", "--bundle", filepath.Join(s.job.Dir, BundleDir), "--pid-file", pidFile, s.job.ID)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	if err := cmd.Run(); err != nil {
+	defer s.children.claim()()
+	if err := s.children.run(cmd); err != nil {
 		why := s.runcSaid(err)
 		if s.refused = tenantsFault(why); s.refused != "" {
 			return nil // a result, not a failure: reported once the caller has its record
@@ -231,6 +235,7 @@ func (s *supervisor) hold(pidFile string) error {
 	if s.pid, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
 		return fmt.Errorf("read the container's pid: %w", err)
 	}
+	s.end = s.children.wait(s.pid)
 	if s.pidfd, err = unix.PidfdOpen(s.pid, 0); err != nil {
 		return fmt.Errorf("take hold of the container's process: %w", err)
 	}
@@ -244,7 +249,7 @@ func (s *supervisor) start() error {
 		return nil
 	}
 	cmd := s.runc("start", s.job.ID)
-	if err := cmd.Run(); err != nil {
+	if err := s.children.run(cmd); err != nil {
 		return fmt.Errorf("runc start: %s", s.runcSaid(err))
 	}
 	return nil
@@ -306,7 +311,7 @@ func tenantsFault(said string) string {
 func (s *supervisor) undo() {
 	if s.pidfd >= 0 {
 		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0) // it may be gone
-		_, _ = s.reap()
+		<-s.end
 		unix.Close(s.pidfd)
 		s.pidfd = -1
 	}
@@ -317,21 +322,9 @@ func (s *supervisor) undo() {
 
 // remove takes the container, its cgroup and its bundle away.
 func (s *supervisor) remove() {
-	if err := s.runc("delete", "--force", s.job.ID).Run(); err != nil && !strings.Contains(s.runcSaid(err), "does not exist") {
+	if err := s.children.run(s.runc("delete", "--force", s.job.ID)); err != nil && !strings.Contains(s.runcSaid(err), "does not exist") {
 		fmt.Fprintln(os.Stderr, "supervise: runc delete:", s.runcSaid(err))
 	}
 	os.RemoveAll(filepath.Join(s.job.Dir, BundleDir))
 	os.Remove(s.job.TaskLock) // last: a container without it is taken for forsaken
-}
-
-// reap waits for the container's first process; the kernel ends all others of
-// its pid namespace with it.
-func (s *supervisor) reap() (syscall.WaitStatus, error) {
-	var status syscall.WaitStatus
-	for {
-		_, err := syscall.Wait4(s.pid, &status, 0, nil)
-		if !errors.Is(err, syscall.EINTR) {
-			return status, err
-		}
-	}
 }

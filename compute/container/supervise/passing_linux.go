@@ -44,11 +44,12 @@ func receiveLine(conn *net.UnixConn) (line, rest []byte, fds []int, err error) {
 	chunk, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4*streams))
 	for {
 		n, oobn, _, _, err := conn.ReadMsgUnix(chunk, oob)
+		if err != nil {
+			return nil, nil, fds, err
+		}
 		fds = append(fds, attached(oob[:oobn])...)
 		end := bytes.IndexByte(chunk[:n], '\n')
 		switch {
-		case err != nil:
-			return nil, nil, fds, err
 		case n == 0:
 			return nil, nil, fds, io.ErrUnexpectedEOF
 		case end >= 0:
@@ -131,13 +132,13 @@ func (c *console) take() (*os.File, error) {
 	}
 	name, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	_, oobn, _, _, err := conn.ReadMsgUnix(name, oob)
-	fds := attached(oob[:oobn])
-	if err == nil && len(fds) != 1 {
-		err = fmt.Errorf("runc sent %d files", len(fds))
-	}
 	if err != nil {
-		closeFDs(fds)
 		return nil, fmt.Errorf("wait for the terminal: %w", err)
+	}
+	fds := attached(oob[:oobn])
+	if len(fds) != 1 {
+		closeFDs(fds)
+		return nil, fmt.Errorf("wait for the terminal: runc sent %d files", len(fds))
 	}
 	return os.NewFile(uintptr(fds[0]), "terminal"), nil
 }

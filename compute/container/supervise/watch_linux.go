@@ -21,7 +21,6 @@ const lookEvery = 20 * time.Millisecond
 // ended is how the container's first process went.
 type ended struct {
 	status syscall.WaitStatus
-	err    error
 	cpu    time.Duration
 	peak   uint64
 	oom    bool
@@ -33,11 +32,6 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 	if s.refused != "" {
 		return ended{}
 	}
-	gone := make(chan ended, 1)
-	go func() {
-		status, err := s.reap()
-		gone <- ended{status: status, err: err}
-	}()
 	deadline := time.NewTimer(s.job.Timeout)
 	defer deadline.Stop()
 	look := time.NewTimer(0)
@@ -46,7 +40,8 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 	alarm, cutOff := s.logs.alarm, s.cutOff()
 	for {
 		select {
-		case end := <-gone:
+		case status := <-s.end: // the kernel has ended all others of its pid namespace with it
+			end := ended{status: status}
 			end.cpu, end.peak = s.cgroup.Usage()
 			end.oom = s.cgroup.OutOfMemory(s.job.MemoryBytes)
 			end.disk = diskFull(s.job.Dir)
@@ -157,7 +152,7 @@ func (s *supervisor) drain() {
 func (s *supervisor) judge(end ended) Final {
 	job := &s.job
 	logsOver := s.logs.over.Load() && !job.TruncateLogs
-	byItself := end.err == nil && end.status.Exited()
+	byItself := end.status.Exited()
 	code := -1
 	if byItself {
 		code = end.status.ExitStatus()
@@ -171,8 +166,6 @@ func (s *supervisor) judge(end ended) Final {
 	switch killed := !byItself && end.status.Signal() == syscall.SIGKILL; {
 	case s.refused != "":
 		return final(compute.ReasonExited, exitNotFound, "the image cannot run that: %s", s.refused)
-	case end.err != nil:
-		return final(compute.ReasonCrashed, -1, "the container's end was not seen: %v", end.err)
 	case s.why == compute.ReasonDisk, failed && end.disk:
 		return final(compute.ReasonDisk, -1, "the provider's disk was full")
 	case logsOver:
