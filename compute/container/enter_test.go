@@ -41,7 +41,7 @@ func entered(t *testing.T, task compute.Task, args ...string) (string, int) {
 }
 
 // said waits until a task's log holds text, and returns it all.
-func said(t *testing.T, run compute.Run, text string) string {
+func said(t testing.TB, run compute.Run, text string) string {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if b, err := os.ReadFile(run.Stdout()); err == nil && strings.Contains(string(b), text) {

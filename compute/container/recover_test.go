@@ -164,7 +164,7 @@ func nothingLeft(t *testing.T, run compute.Run) {
 	}
 }
 
-func begin(t *testing.T, r compute.Runtime, program string, args ...string) (compute.Task, compute.Run) {
+func begin(t testing.TB, r compute.Runtime, program string, args ...string) (compute.Task, compute.Run) {
 	t.Helper()
 	dir := t.TempDir()
 	p, err := r.Prepare(context.Background(), compute.Spec{Dir: dir, Program: program, Args: args, Limits: compute.Limits{MemoryBytes: 64 << 20, Timeout: time.Minute}})
