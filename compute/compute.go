@@ -111,8 +111,9 @@ type Spec struct {
 	// Dir is a directory of the caller's, on the file system that takes the
 	// outputs. Every Run.Dir lies below it. Absolute.
 	Dir string
-	// Program is the host path of the module (wasm) or of an image archive
-	// (container: an OCI layout or a docker archive, as a tar). Absolute.
+	// Program is the host path of the module (wasm) or of an image (container: an
+	// OCI layout or a docker archive, as a tar; or a folder that is an OCI layout).
+	// Absolute.
 	Program string
 	// ProgramKey tells programs apart: equal keys promise equal bytes. A caller
 	// that has verified a content hash gives it, and spares the runtime computing

@@ -202,8 +202,17 @@ func (s *images) makeRoom(ctx context.Context, more int64) error {
 	return nil
 }
 
-// hash is the SHA-256 of a file, remembered while the file stays the same.
+// hash names an image: by the SHA-256 of its archive, remembered while the file
+// stays the same, or of a layout's index, which names all the rest by hashes.
 func (s *images) hash(ctx context.Context, path string) (string, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		index, err := taskrecord.Bounded(filepath.Join(path, "index.json"), maxRecord)
+		if err != nil {
+			return "", badImage("it is a folder without an index.json: %v", err)
+		}
+		sum := sha256.Sum256(append([]byte("oci layout\n"), index...))
+		return hex.EncodeToString(sum[:]), nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", unavailable("read the image", err)

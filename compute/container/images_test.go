@@ -4,9 +4,11 @@ package container
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -304,5 +306,80 @@ func TestRunningImageStays(t *testing.T) {
 	q.Close()
 	if _, err := os.Stat(p.image.Lowers[0]); err == nil {
 		t.Error("the layers of the ended container are still there")
+	}
+}
+
+// TestPulledImage: what a registry sent runs as an archive does, and a layer that
+// is not what its digest says, a bomb or a way out is refused as it is there.
+func TestPulledImage(t *testing.T) {
+	need(t)
+	r := newIn(t, home)
+	defer r.Close()
+	guest, err := os.ReadFile(runtimetest.BuildSystemProbe(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := pack.Layer(pack.Executable("probe", guest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := pack.Layer(pack.Executable("probe", guest), pack.Dir("other")) // good is here already, by its digest
+	if err != nil {
+		t.Fatal(err)
+	}
+	escape, err := pack.Layer(pack.Executable("../../outside", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := make([]byte, 300<<20) // more than newIn's limit, and next to nothing packed
+	for name, tc := range map[string]struct {
+		layer []byte
+		spoil bool
+		want  string
+	}{
+		"good": {layer: good}, "a layer that lies": {other, true, "the archive was changed"},
+		"a bomb": {bomb, false, "unpacks to more"}, "a way out": {escape, false, "leads out of the image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			layout(t, dir, pack.Image{Architecture: architecture, Config: ocispec.ImageConfig{Entrypoint: []string{"/probe"}}, Layers: [][]byte{tc.layer}}, tc.spoil)
+			spec := compute.Spec{Dir: t.TempDir(), Program: dir, Args: []string{"hello"}, Limits: compute.Limits{MemoryBytes: 64 << 20}}
+			result, _, err := r.try(t.Context(), spec, "task")
+			if tc.want == "" && (err != nil || !result.OK()) {
+				t.Errorf("%+v, %v", result, err)
+			}
+			if tc.want != "" && (!errors.Is(err, compute.ErrBadProgram) || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// layout unpacks an OCI archive into a folder, as a pull leaves it.
+func layout(t *testing.T, dir string, image pack.Image, spoil bool) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := pack.OCI(&b, image); err != nil {
+		t.Fatal(err)
+	}
+	for tr := tar.NewReader(&b); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spoil && len(content) > 100_000 {
+			content[len(content)-20] ^= 1
+		}
+		path := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -224,8 +224,8 @@ func checkFiles(spec compute.Spec) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: image: %w", compute.ErrInvalidSpec, err)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: not an image: %s is not a regular file", compute.ErrBadProgram, filepath.Base(spec.Program))
+	case !info.Mode().IsRegular() && !info.IsDir():
+		return fmt.Errorf("%w: not an image: %s is neither a file nor a folder", compute.ErrBadProgram, filepath.Base(spec.Program))
 	}
 	for _, in := range spec.Inputs {
 		info, err := os.Stat(in.Path)

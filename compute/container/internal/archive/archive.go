@@ -34,10 +34,13 @@ type Limits struct {
 // maxDocument bounds indexes, manifests and configurations.
 const maxDocument = 4 << 20
 
-// Archive is an open file of which it is known where everything lies.
+// Archive is an open file of which it is known where everything lies, or a folder
+// laid out like one.
 type Archive struct {
 	file   *os.File
-	temp   string // of a compressed archive, the unpacked copy
+	folder *os.Root   // in place of file
+	opened []*os.File // of the folder
+	temp   string     // of a compressed archive, the unpacked copy
 	limits Limits
 	parts  map[string]part
 }
@@ -48,12 +51,20 @@ type part struct {
 	link         string // a symbolic link's target, as docker saves layers twice
 }
 
-// Open indexes the archive at name. A compressed one is first unpacked into a
+// Open indexes the archive at name, or opens the OCI layout in the folder there.
+// A compressed one is first unpacked into a
 // file in scratch, since its parts are needed in another order than they come.
 //
 // Errors: compute.ErrBadProgram if it is no archive, or out of bounds;
 // compute.ErrUnavailable if this machine cannot read or write; ctx's.
 func Open(ctx context.Context, name, scratch string, limits Limits) (*Archive, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		folder, err := os.OpenRoot(name)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		return &Archive{folder: folder, limits: limits}, nil
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, unavailable(err)
@@ -70,6 +81,13 @@ func Open(ctx context.Context, name, scratch string, limits Limits) (*Archive, e
 
 // Close releases the file and removes what Open wrote.
 func (a *Archive) Close() error {
+	if a.folder != nil {
+		err := a.folder.Close()
+		for _, f := range a.opened {
+			err = errors.Join(err, f.Close())
+		}
+		return err
+	}
 	err := a.file.Close()
 	if a.temp != "" {
 		err = errors.Join(err, os.Remove(a.temp))
@@ -163,6 +181,9 @@ func linkTarget(h *tar.Header, name string) string {
 
 // section is the content of a part. Links are followed once.
 func (a *Archive) section(name string) (*io.SectionReader, error) {
+	if a.folder != nil {
+		return a.inFolder(name)
+	}
 	p, ok := a.parts[path.Clean("/" + name)[1:]]
 	if ok && p.link != "" {
 		p, ok = a.parts[p.link]
@@ -173,7 +194,29 @@ func (a *Archive) section(name string) (*io.SectionReader, error) {
 	return io.NewSectionReader(a.file, p.offset, p.size), nil
 }
 
+// inFolder is section for a folder. Its files stay open, as sections are read
+// later and more than once.
+func (a *Archive) inFolder(name string) (*io.SectionReader, error) {
+	f, err := a.folder.Open(path.Clean("/" + name)[1:])
+	if err != nil {
+		return nil, bad("the image lacks %q: it is damaged, or was not written whole", name)
+	}
+	a.opened = append(a.opened, f)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, bad("%q in the image is not a file", name)
+	}
+	return io.NewSectionReader(f, 0, info.Size()), nil
+}
+
 func (a *Archive) has(name string) bool {
+	if a.folder != nil {
+		_, err := a.folder.Stat(name)
+		return err == nil
+	}
 	_, ok := a.parts[name]
 	return ok
 }

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package registry
+
+import "io/fs"
+
+// linked cannot be told here; a blob that leaves the store is pulled again.
+func linked(fs.FileInfo) bool { return false }
