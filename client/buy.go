@@ -123,6 +123,15 @@ func (s *shopping) explain(ctx context.Context, col *collection, money balanceRe
 	if err := s.penniless(money, params); err != nil {
 		return err
 	}
+	if p := s.job.Place; p != nil {
+		err := fmt.Errorf("%w: %s is at %s, which makes none now", ErrNoBid, strings.Join(p.Volumes, ", "), p.Name)
+		for _, r := range col.refusals {
+			if r.Moniker == p.Name || r.Provider == p.Name {
+				err = fmt.Errorf("%w\n  %s", err, r.String())
+			}
+		}
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, quoteTimeout)
 	defer cancel()
 	unlimited := *s.job

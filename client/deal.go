@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/moyai-network/moyai/mechanism/auction"
@@ -20,7 +21,7 @@ func (s *shopping) choose(orders []*order, col *collection) []*choice {
 		policy = auction.Spread
 	}
 	for i := range orders {
-		d.ranked[i] = s.rank(policy, col.bids[i], held)
+		d.ranked[i] = s.rank(policy, s.inPlace(col.bids[i]), held)
 		if d.free(i) || d.displace(i, map[slotKey]bool{}) {
 			held[d.picked[i].provider]++
 		}
@@ -40,6 +41,14 @@ func (s *shopping) choose(orders []*order, col *collection) []*choice {
 		out = append(out, ch)
 	}
 	return out
+}
+
+// inPlace are the bids of the machine that has the job's volumes, or all.
+func (s *shopping) inPlace(bids []*bid) []*bid {
+	if s.job.Place == nil {
+		return bids
+	}
+	return slices.DeleteFunc(slices.Clone(bids), func(b *bid) bool { return !bytes.Equal(b.signed.Value.Node, s.job.Place.Node) })
 }
 
 // dealing is a matching of orders and slots under way.

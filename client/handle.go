@@ -33,6 +33,9 @@ func (c *Client) Run(ctx context.Context, job Job) (*Handle, error) {
 	if err := absolute(&job); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadJob, err)
 	}
+	if err := c.resolve(ctx, &job); err != nil {
+		return nil, err
+	}
 	program, err := prepare(ctx, &job)
 	if err != nil {
 		return nil, err
@@ -55,7 +58,7 @@ func (c *Client) Run(ctx context.Context, job Job) (*Handle, error) {
 	}
 	r := c.newRun(id, job, lock)
 	r.program = program
-	r.emit(Event{Kind: EventPrepared, Bytes: program.bytes})
+	r.emit(Event{Kind: EventPrepared, Bytes: program.bytes, Text: job.Resolved.String()})
 	s := &shopping{c: c, jobID: id, job: &r.job, program: program, emit: r.emit}
 	got, err := s.buy(ctx, r.parallel())
 	if err != nil {

@@ -7,10 +7,11 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 )
 
-// Job is a program to run and the terms it may run under. Only Module, Timeout
-// and MaxPrice are required; EnsureDefaults fills the rest.
+// Job is a program to run and the terms it may run under. Only Module or Image,
+// Timeout and MaxPrice are required; EnsureDefaults fills the rest.
 type Job struct {
-	Module string            // path of a WASI preview 1 module
+	Module string            // path of a WASI preview 1 module or an image archive
+	Image  string            // in place of Module: a registry's image, such as "python:3.12"
 	Args   []string          // after the program's own name
 	Env    map[string]string // names beginning with MOYAI_ are reserved
 	Inputs []Input           // appear read-only as /in/NAME
@@ -22,6 +23,29 @@ type Job struct {
 	// Overwrite is set.
 	Output    string
 	Overwrite bool
+
+	// Platform is what the image must be for, such as "linux/arm64"; empty: the
+	// provider's own.
+	Platform string
+	// ImageBytesMax bounds what a provider pulls where this machine cannot ask the
+	// registry how large the image is; default 8 GiB.
+	ImageBytesMax uint64
+	// Resolved is what Image stood for when the job began; Run fills it in.
+	Resolved *ResolvedImage `json:",omitempty"`
+
+	// Volumes are folders that outlive the job, at the provider that ran it.
+	Volumes []Volume `json:",omitempty"`
+	// Place is where the job's volumes are; Run fills it in.
+	Place *Place `json:",omitempty"`
+
+	// Secrets are environment variables that are sealed to the machine which gets
+	// the lease. They are kept nowhere: another process that takes the job over has
+	// none for a replacement lease.
+	Secrets map[string]string `json:"-"`
+	// Registry is shown, sealed like Secrets, to the image's registry.
+	Registry *RegistryLogin `json:"-"`
+	// SecretNames are what the manifest names; Run fills them in.
+	SecretNames []string `json:",omitempty"`
 
 	CPUMilli       uint64 // thousandths of a core; default 1000
 	MemoryBytes    uint64 // default 256 MiB
@@ -46,6 +70,32 @@ type Job struct {
 
 // Input is a local file or folder that the program sees as /in/Name.
 type Input struct{ Name, Path string }
+
+// ResolvedImage is what an image's name stood for.
+type ResolvedImage struct {
+	Reference string // host/repository:tag
+	Digest    []byte // SHA-256; empty: the provider pins it
+	Bytes     uint64 // the most that may be pulled
+	Arch      string // what it is for, if it is for one architecture only
+}
+
+// Volume is a folder that outlives the job.
+type Volume struct {
+	Name  string
+	Path  string        // where the program sees it
+	Bytes uint64        // its size; zero: what it has, or 1 GiB if it is new
+	Keep  time.Duration // how long it is kept after the job; default 24 h
+}
+
+// Place is one machine.
+type Place struct {
+	Node    []byte // its key
+	Name    string // for people
+	Volumes []string
+}
+
+// RegistryLogin is a login at an image's registry.
+type RegistryLogin struct{ User, Password string }
 
 // Constraint restricts an attribute of the node: Op is "=", "!=", ">=" or "<=".
 type Constraint struct{ Attribute, Op, Value string }

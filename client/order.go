@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/moyai-network/moyai/client/journal"
@@ -49,7 +50,7 @@ func (c *Client) newOrder(jobID []byte, job *Job, p *program, maxLife uint64) (*
 	body := wire.Order{
 		Version: wire.Version1, ChainID: c.chain.ChainID(), Payer: c.sender.Account(),
 		Kind: "compute", KindVersion: 1, Nonce: random(wire.NonceSize), JobID: jobID,
-		Quantities: job.quantities(), Constraints: job.constraints(p.decoded.Runtime), SpecHash: p.specHash[:],
+		Quantities: job.quantities(p.storage()), Constraints: job.constraints(p.decoded.Runtime), SpecHash: p.specHash[:],
 		Terms: wire.Terms{
 			Denom: job.MaxPrice.Denom, MaxRate: p.ceiling,
 			TimeoutMS: uint64(job.Timeout.Milliseconds()), MaxGraceMS: uint64(job.MaxGrace.Milliseconds()),
@@ -102,8 +103,30 @@ func (c *Client) announcement(o *order) *p2p.Announce {
 	return &p2p.Announce{Order: o.signed.Bytes(), Peer: []byte(c.host.ID()), Addrs: addrs, Access: o.access}
 }
 
-func (j *Job) quantities() []wire.Quantity {
-	return []wire.Quantity{{Dimension: "cpu.milli", Amount: j.CPUMilli}, {Dimension: "memory.bytes", Amount: j.MemoryBytes}}
+// quantities are what is ordered; storage is only where something is to last.
+func (j *Job) quantities(storage uint64) []wire.Quantity {
+	out := []wire.Quantity{{Dimension: "cpu.milli", Amount: j.CPUMilli}, {Dimension: "memory.bytes", Amount: j.MemoryBytes}}
+	if storage > 0 {
+		out = append(out, wire.Quantity{Dimension: "storage.bytes", Amount: storage})
+	}
+	return out
+}
+
+// storage is what a job with volumes takes of a disk, all together; 0 without.
+func (p *program) storage() uint64 {
+	m := p.decoded
+	if len(m.Volumes) == 0 {
+		return 0
+	}
+	return m.ModuleBytes + m.InputBytes() + m.OutputBytesMax + m.LogBytesMax + m.VolumeBytes()
+}
+
+// keep is how long the volume kept longest is.
+func (j *Job) keep() (most time.Duration) {
+	for _, v := range j.Volumes {
+		most = max(most, v.Keep)
+	}
+	return most
 }
 
 // constraints are the job's own, and that the provider has what runs its
@@ -112,6 +135,12 @@ func (j *Job) constraints(runtime string) []wire.Constraint {
 	out := make([]wire.Constraint, 0, len(j.Constraints)+1)
 	if runtime != "" {
 		out = append(out, wire.Constraint{Attribute: "runtime", Op: "=", Value: runtime})
+	}
+	if j.Resolved != nil && j.Resolved.Arch != "" {
+		out = append(out, wire.Constraint{Attribute: "arch", Op: "=", Value: j.Resolved.Arch})
+	}
+	if keep := j.keep(); keep > 0 {
+		out = append(out, wire.Constraint{Attribute: "volume.keep.hours", Op: ">=", Value: strconv.FormatInt(int64((keep+time.Hour-1)/time.Hour), 10)})
 	}
 	for _, c := range j.Constraints {
 		out = append(out, wire.Constraint{Attribute: c.Attribute, Op: c.Op, Value: c.Value})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -31,6 +32,11 @@ func (j *Job) EnsureDefaults() {
 	setDefault(&j.TaskTimeout, j.Timeout)
 	setDefault(&j.MaxGrace, 2*time.Minute)
 	setDefault(&j.MaxUnacked, 10*time.Second)
+	setDefault(&j.ImageBytesMax, 8<<30)
+	j.Volumes = slices.Clone(j.Volumes)
+	for i := range j.Volumes {
+		setDefault(&j.Volumes[i].Keep, 24*time.Hour)
+	}
 	if j.Array != nil {
 		a := *j.Array // the caller's value stays as it is
 		setDefault(&a.Parallel, 4)
@@ -56,8 +62,12 @@ func (j *Job) Validate() error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrBadJob}, args...)...)
 	}
 	switch {
-	case j.Module == "":
-		return bad("no module given: name a .wasm file or an image archive")
+	case j.Module == "" && j.Image == "":
+		return bad("no program given: name a .wasm file, an image archive or an image")
+	case j.Module != "" && j.Image != "":
+		return bad("both a module and an image: one says what to run")
+	case len(j.Volumes) > 0 && j.Array != nil && j.Array.Parallel > 1:
+		return bad("a volume is had by one lease at a time: run the array with --parallel 1")
 	case j.Timeout < time.Millisecond:
 		return bad("no timeout given: say how long the lease may last, for example 10m")
 	case j.MaxUnacked < minUnacked:
@@ -140,25 +150,21 @@ type program struct {
 
 // prepare hashes the files and writes the manifest.
 func prepare(ctx context.Context, j *Job) (*program, error) {
-	runtime, err := checkModule(j.Module)
-	if err != nil {
-		return nil, err
-	}
 	ceiling, err := j.MaxPrice.Rate()
 	if err != nil {
 		return nil, fmt.Errorf("%w: price ceiling: %w", ErrBadJob, err)
 	}
 	p := &program{ceiling: ceiling}
-	module, err := content.Build(ctx, j.Module)
-	if err != nil {
-		return nil, fmt.Errorf("%w: module %s: %w", ErrBadJob, j.Module, err)
-	}
-	p.add(module)
 	m := manifest.Manifest{
-		Version: manifest.Version1, Runtime: runtime,
-		Module: module.Root().Bytes(), ModuleBytes: module.Size(),
+		Version: manifest.Version1, Secrets: slices.Clone(j.SecretNames),
 		Args: j.Args, MemoryBytes: j.MemoryBytes, OutputBytesMax: j.OutputBytesMax, LogBytesMax: j.LogBytesMax,
 		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil, ShmBytes: j.ShmBytes,
+	}
+	if err := p.addProgram(ctx, j, &m); err != nil {
+		return nil, err
+	}
+	for _, v := range j.Volumes {
+		m.Volumes = append(m.Volumes, manifest.Volume{Name: v.Name, Path: v.Path, Bytes: v.Bytes, KeepMS: uint64(v.Keep.Milliseconds())})
 	}
 	for k, v := range j.Env {
 		m.Env = append(m.Env, manifest.Var{Key: k, Value: v})
@@ -177,6 +183,29 @@ func prepare(ctx context.Context, j *Job) (*program, error) {
 	}
 	p.specHash, p.decoded = manifest.SpecHash(p.manifest), m
 	return p, nil
+}
+
+// addProgram describes what runs: a file of this machine, or an image that the
+// provider pulls.
+func (p *program) addProgram(ctx context.Context, j *Job, m *manifest.Manifest) error {
+	if j.Image != "" {
+		r := j.Resolved
+		m.Runtime, m.ModuleBytes = manifest.RuntimeContainer, r.Bytes
+		m.Image = manifest.Image{Reference: r.Reference, Digest: r.Digest, Platform: j.Platform}
+		p.bytes += r.Bytes
+		return nil
+	}
+	runtime, err := checkModule(j.Module)
+	if err != nil {
+		return err
+	}
+	module, err := content.Build(ctx, j.Module)
+	if err != nil {
+		return fmt.Errorf("%w: module %s: %w", ErrBadJob, j.Module, err)
+	}
+	p.add(module)
+	m.Runtime, m.Module, m.ModuleBytes = runtime, module.Root().Bytes(), module.Size()
+	return nil
 }
 
 func (p *program) add(src *content.Source) {

@@ -52,7 +52,7 @@ func (c *Client) quotes(ctx context.Context, job *Job, ceiling amount.Rate) ([]Q
 		denom = baseDenom
 	}
 	req := p2p.QuoteRequest{
-		Kind: "compute", KindVersion: 1, Quantities: job.quantities(), Constraints: job.constraints(""),
+		Kind: "compute", KindVersion: 1, Quantities: job.quantities(0), Constraints: job.constraints(""),
 		Denom: denom, MaxRate: ceiling, TimeoutMS: uint64(job.Timeout.Milliseconds()),
 	}
 	out := make([]Quote, len(machines))

@@ -50,7 +50,9 @@ type run struct {
 	stopping bool
 	fedTo    *tenancy // who gets or got the standard input
 	detached bool
-	failure  error // why the job cannot go on
+	failure  error  // why the job cannot go on
+	image    string // digest that a provider pulled
+	told     bool   // that secrets are missing
 	polled   time.Time
 
 	events *emitter
@@ -312,6 +314,7 @@ func (r *run) attend(row journal.Lease, o *order) {
 	}
 	r.bought++
 	r.leases[t.name] = t
+	r.rememberVolumes(t)
 	r.emit(Event{Kind: EventOpened, Lease: t.name, Provider: row.Provider, Moniker: row.Moniker,
 		Price: priceText(t.rate, t.denom()), Tx: row.OpenTx})
 	if r.job.Array == nil {

@@ -202,6 +202,7 @@ func (t *tenancy) say(m p2p.LeaseMessage) {
 // connected repeats to the provider what it may not have heard.
 func (t *tenancy) connected(s *p2p.LeaseStream, out chan<- p2p.LeaseMessage) {
 	t.stream, t.out, t.talked, t.ended = s, out, false, false
+	t.sendSecrets()
 	if t.awayMS > 0 {
 		t.say(&p2p.SignAway{Away: t.row.Away})
 	}
@@ -253,6 +254,7 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 			t.heardAway()
 			return
 		}
+		t.pulled(m.Image)
 		if m.State == stateRunning {
 			t.r.feedStdin(t)
 		}

@@ -13,6 +13,7 @@ const (
 	MaxStdinData  = 32 << 10 // bytes of one Stdin
 	MaxLogOffsets = 256      // entries of Hello.LogFrom
 	MaxTaskError  = 4 << 10  // bytes of TaskDone.Error
+	MaxSecrets    = 32 << 10 // bytes of Secrets.Sealed
 
 	// maxLeaseFrame bounds a frame in either direction: the largest message plus
 	// its fields.
@@ -20,7 +21,7 @@ const (
 )
 
 // LeaseMessage is one of the messages below; the set is closed. Hello, Ack,
-// RunTask, NoMoreTasks, Stop, SignAway and Stdin go from tenant to provider;
+// RunTask, NoMoreTasks, Stop, SignAway, Stdin and Secrets go from tenant to provider;
 // Propose, Log, TaskDone, Status, End and Refused the other way.
 type LeaseMessage interface {
 	Message
@@ -39,6 +40,8 @@ const (
 	kindAway
 	kindStdin
 )
+
+const kindSecrets leaseKind = 24
 
 const (
 	kindPropose leaseKind = iota + 32
@@ -117,6 +120,12 @@ type Stdin struct {
 	EOF  bool   `cbor:"2,keyasint,omitempty"` // nothing follows
 }
 
+// Secrets hands over what the manifest names and does not hold. It may be said
+// again until the program has started.
+type Secrets struct {
+	Sealed []byte `cbor:"1,keyasint"` // as package wire/sealed seals them to the node
+}
+
 // Propose shows a receipt signed by the node, to be countersigned.
 type Propose struct {
 	Receipt []byte `cbor:"1,keyasint"` // signed wire.Receipt
@@ -151,6 +160,7 @@ type Status struct {
 	State   string `cbor:"1,keyasint"`           // "fetching", "preparing", "running", "finishing", …
 	Text    string `cbor:"2,keyasint,omitempty"` // for people
 	DryInMS uint64 `cbor:"3,keyasint,omitempty"` // until the hold is used up; 0 unknown
+	Image   string `cbor:"4,keyasint,omitempty"` // digest of the image pulled, once it is known: "sha256:…"
 }
 
 // End is the provider's last message: the lease's work is over.
@@ -172,6 +182,7 @@ func (*NoMoreTasks) leaseKind() leaseKind { return kindNoMoreTasks }
 func (*Stop) leaseKind() leaseKind        { return kindStop }
 func (*SignAway) leaseKind() leaseKind    { return kindAway }
 func (*Stdin) leaseKind() leaseKind       { return kindStdin }
+func (*Secrets) leaseKind() leaseKind     { return kindSecrets }
 func (*Propose) leaseKind() leaseKind     { return kindPropose }
 func (*Log) leaseKind() leaseKind         { return kindLog }
 func (*TaskDone) leaseKind() leaseKind    { return kindTaskDone }
@@ -195,6 +206,8 @@ func newLeaseMessage(k leaseKind) (LeaseMessage, bool) {
 		return new(SignAway), true
 	case kindStdin:
 		return new(Stdin), true
+	case kindSecrets:
+		return new(Secrets), true
 	case kindPropose:
 		return new(Propose), true
 	case kindLog:
@@ -258,6 +271,9 @@ func (m *Stdin) Validate() error {
 }
 
 // Validate implements Message.
+func (m *Secrets) Validate() error { return size("secrets", m.Sealed, 1, MaxSecrets) }
+
+// Validate implements Message.
 func (m *Propose) Validate() error { return size("receipt", m.Receipt, 1, MaxSigned) }
 
 // Validate implements Message.
@@ -272,7 +288,7 @@ func (m *TaskDone) Validate() error {
 
 // Validate implements Message.
 func (m *Status) Validate() error {
-	return firstError(text("state", m.State, MaxID), text("text", m.Text, MaxText))
+	return firstError(text("state", m.State, MaxID), text("text", m.Text, MaxText), text("image", m.Image, MaxID))
 }
 
 // Validate implements Message.

@@ -99,8 +99,23 @@ type Config struct {
 	// tenants have filled everything else. Default 256 MiB.
 	ReserveBytes uint64
 
+	// RegistryAllow are image registries that may be pulled from although they are
+	// not at public addresses: "host" or "host:port".
+	RegistryAllow []string
+	// ImageBytes bounds what is kept of pulled images, packed, and of fetched
+	// programs and inputs, for the next lease that wants them. Default 16 GiB.
+	ImageBytes uint64
+	// Volumes is what tenants may leave behind. The zero value is nothing.
+	Volumes VolumePolicy
+
 	// Logger receives what happens. Nil discards.
 	Logger *slog.Logger
+}
+
+// VolumePolicy bounds the folders that outlive leases.
+type VolumePolicy struct {
+	Bytes   uint64        // of all volumes together; zero: none are taken
+	MaxKeep time.Duration // the longest that one is kept after its lease; default 7 days
 }
 
 const (
@@ -119,6 +134,8 @@ func (c *Config) EnsureDefaults() {
 	setDefault(&c.MaxRisk, time.Minute)
 	setDefault(&c.PrefetchBytes, 256<<20)
 	setDefault(&c.ReserveBytes, 256<<20)
+	setDefault(&c.ImageBytes, 16<<30)
+	setDefault(&c.Volumes.MaxKeep, 7*24*time.Hour)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

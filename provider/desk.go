@@ -50,6 +50,9 @@ type desk struct {
 	counter  counter
 	runtimes map[string]compute.Runtime
 	door     *door
+	seed     []byte  // of the node key: opens what is sealed to it
+	pantry   *pantry // images from registries
+	attic    *attic  // volumes; nil: none are taken
 	log      *slog.Logger
 	alert    func(id, severity, text string)
 
@@ -133,6 +136,9 @@ func (d *desk) resume(ctx context.Context) error {
 			return fmt.Errorf("resume lease %x: %w", row.ID, err)
 		}
 		agreements = append(agreements, a)
+	}
+	if err := d.attic.reconcile(ctx, rows); err != nil {
+		return err
 	}
 	for _, a := range agreements {
 		if !d.add(a) {

@@ -32,17 +32,26 @@ type job struct {
 	kept  bool
 
 	stdin *stdin // of task 0; nil for an array
+
+	sealed []byte        // as the tenant sent it; guarded by mu
+	told   chan struct{} // something came that preparing waits for
+	pinned string        // what the image's name stood for; guarded by mu
 }
 
 func newJob(a *agreement) *job {
-	j := &job{a: a, dir: a.d.leaseDir(a.row.ID), tasks: map[uint64]*attempt{}}
+	j := &job{a: a, dir: a.d.leaseDir(a.row.ID), tasks: map[uint64]*attempt{}, told: make(chan struct{}, 1)}
 	if !a.man.Array {
 		j.stdin = newStdin(j.dir)
 	}
 	return j
 }
 
-func (j *job) program() string { return filepath.Join(j.dir, "module") }
+func (j *job) program() string {
+	if !j.a.man.Image.IsZero() {
+		return j.imageDir()
+	}
+	return filepath.Join(j.dir, "module")
+}
 func (j *job) input(name string) string {
 	return filepath.Join(j.dir, "in-"+hex.EncodeToString([]byte(name)))
 }
@@ -62,7 +71,7 @@ func (j *job) prefetch(ctx context.Context) {
 	}
 	j.a.d.wg.Go(func() {
 		defer func() { <-j.a.d.prefetches }()
-		if err := j.ensure(ctx); err != nil {
+		if err := j.ensure(ctx, false); err != nil {
 			j.a.log.Info("prefetch failed, to be tried again if the lease opens", "err", err)
 		}
 	})
@@ -74,7 +83,7 @@ func (j *job) prepare(ctx context.Context) {
 	j.a.d.wg.Go(func() {
 		deadline := time.Now().Add(time.Duration(j.a.bid.GraceMS) * time.Millisecond)
 		for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-			err := j.ensure(ctx)
+			err := j.ensure(ctx, true)
 			if ctx.Err() != nil {
 				return
 			}
@@ -91,6 +100,7 @@ func (j *job) prepare(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
+			case <-j.told:
 			case <-time.After(wait):
 			}
 		}
@@ -103,7 +113,14 @@ var errDisk = errors.New("the provider's disk is full")
 // prepareFailure says whose fault it is, for the receipt and for people, and
 // whether trying again could help.
 func prepareFailure(err error) (reason lease.Reason, text string, final bool) {
+	if reason, text, final, known := pullFailure(err); known {
+		return reason, text, final
+	}
 	switch {
+	case errors.Is(err, errNoSecrets):
+		return lease.ReasonTenantVanished, errNoSecrets.Error(), false
+	case errors.Is(err, errVolume):
+		return lease.ReasonBadManifest, err.Error(), true
 	case errors.Is(err, compute.ErrBadProgram), errors.Is(err, compute.ErrInvalidSpec),
 		errors.Is(err, content.ErrMismatch), errors.Is(err, content.ErrLimit), errors.Is(err, content.ErrUnsupported):
 		return lease.ReasonBadManifest, err.Error(), true
@@ -117,8 +134,9 @@ func prepareFailure(err error) (reason lease.Reason, text string, final bool) {
 	return lease.ReasonTenantVanished, "the inputs could not be fetched: " + err.Error(), false
 }
 
-// ensure fetches whatever is not there and prepares the program.
-func (j *job) ensure(ctx context.Context) error {
+// ensure fetches whatever is not there and prepares the program. Before the lease
+// is open nothing is made that lasts: no volume, and no use of secrets.
+func (j *job) ensure(ctx context.Context, open bool) error {
 	j.prepMu.Lock()
 	defer j.prepMu.Unlock()
 	if j.prepared != nil {
@@ -134,8 +152,8 @@ func (j *job) ensure(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(j.dir, "tasks"), 0o700); err != nil {
 		return fmt.Errorf("lease folder: %w", err)
 	}
-	if err := j.fetch(ctx, j.a.man.Module, j.a.man.ModuleBytes, j.program()); err != nil {
-		return fmt.Errorf("fetch module: %w", err)
+	if err := j.fetchProgram(ctx); err != nil {
+		return err
 	}
 	spec := j.spec()
 	for _, in := range j.a.man.Inputs {
@@ -145,11 +163,31 @@ func (j *job) ensure(ctx context.Context) error {
 		}
 		spec.Inputs = append(spec.Inputs, compute.Input{Name: in.Name, Path: dest})
 	}
+	if !open && (len(j.a.man.Volumes) > 0 || len(j.a.man.Secrets) > 0) {
+		return nil
+	}
+	if _, err := j.reveal(); err != nil {
+		return err
+	}
+	var err error
+	if spec.Volumes, err = j.a.d.attic.open(ctx, j.a); err != nil {
+		return err
+	}
 	prepared, err := runtime.Prepare(ctx, spec)
 	if err != nil {
 		return err
 	}
 	j.prepared = prepared
+	return nil
+}
+
+func (j *job) fetchProgram(ctx context.Context) error {
+	if !j.a.man.Image.IsZero() {
+		return j.pullImage(ctx)
+	}
+	if err := j.fetch(ctx, j.a.man.Module, j.a.man.ModuleBytes, j.program()); err != nil {
+		return fmt.Errorf("fetch module: %w", err)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package provider
 import (
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,9 @@ func newTariff(c *Config) tariff {
 	}
 	for _, r := range c.Runtimes {
 		t.attributes = append(t.attributes, match.Attribute{Key: "runtime", Value: r.Name()})
+	}
+	if keeper(c) != nil {
+		t.attributes = append(t.attributes, match.Attribute{Key: AttrVolumeKeep, Value: strconv.FormatInt(int64(c.Volumes.MaxKeep/time.Hour), 10)})
 	}
 	for k, v := range c.Attributes {
 		t.attributes = append(t.attributes, match.Attribute{Key: k, Value: v})
@@ -122,15 +126,18 @@ func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 	if m.Egress.Wanted() {
 		return p2p.Refusal{Subject: "egress", Hint: "no way to the internet is offered here"}, true
 	}
-	if !m.Image.IsZero() || len(m.Volumes) > 0 || len(m.Secrets) > 0 {
-		return p2p.Refusal{Subject: "manifest", Need: "an image from a registry, volumes or secrets", Have: "not supported yet"}, true
+	if p := m.Image.Platform; p != "" && p != platform {
+		return p2p.Refusal{Subject: "platform", Need: p2p.Printable(p, p2p.MaxID, false), Have: platform}, true
+	}
+	if r, bad := d.attic.suits(d.ctx, m, o); bad {
+		return r, true
 	}
 	if n := asked[DimMemory]; m.MemoryBytes > n {
 		return p2p.Refusal{Subject: DimMemory, Need: match.Bytes(m.MemoryBytes), Have: match.Bytes(n) + " was ordered", Hint: "order as much memory as the manifest asks for"}, true
 	}
-	files := m.ModuleBytes + m.InputBytes() + m.OutputBytesMax + m.LogBytesMax
+	files := m.ModuleBytes + m.InputBytes() + m.OutputBytesMax + m.LogBytesMax + m.VolumeBytes()
 	if n, ok := asked[DimStorage]; ok && files > n {
-		return p2p.Refusal{Subject: DimStorage, Need: match.Bytes(files), Have: match.Bytes(n) + " was ordered", Hint: "order as much storage as module, inputs and outputs may take"}, true
+		return p2p.Refusal{Subject: DimStorage, Need: match.Bytes(files), Have: match.Bytes(n) + " was ordered", Hint: "order as much storage as module, inputs, outputs and volumes may take"}, true
 	}
 	if d.diskFull() {
 		return p2p.Refusal{Subject: "disk", Hint: errDisk.Error()}, true

@@ -101,7 +101,7 @@ func (p *Provider) openDesk() error {
 	p.disk = newDiskGuard(p.cfg.Home, p.cfg.ReserveBytes)
 	d := &desk{
 		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home,
-		door: newDoor(hostKey), runtimes: map[string]compute.Runtime{}, log: p.cfg.Logger,
+		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), runtimes: map[string]compute.Runtime{}, log: p.cfg.Logger,
 		receiptEvery: receiptEvery, prefetchBytes: p.cfg.PrefetchBytes, prefetches: make(chan struct{}, maxPrefetches), diskFull: p.disk.full.Load,
 		ctx: ctx, byID: map[journal.ID]*agreement{}, byOrder: map[[32]byte]*agreement{},
 	}
@@ -121,6 +121,12 @@ func (p *Provider) openDesk() error {
 		go func() {
 			_ = d.journal.Raise(ctx, journal.Alert{ID: id, Severity: severity, Text: text, SinceMS: unixMS(time.Now())})
 		}()
+	}
+	if d.pantry, err = openPantry(&p.cfg); err != nil {
+		return err
+	}
+	if d.attic, err = openAttic(d, &p.cfg); err != nil {
+		return err
 	}
 	for _, r := range p.cfg.Runtimes {
 		d.runtimes[r.Name()] = r
@@ -225,6 +231,9 @@ func (p *Provider) Run(ctx context.Context) error {
 	p.group.Add(lifecycle.Item{Name: "visits", Run: p.serveVisits})
 	p.group.Add(lifecycle.Item{Name: "market", Run: p.serveMarket})
 	p.group.Add(lifecycle.Item{Name: "housekeeping", Run: p.houseKeeping})
+	if p.desk.attic != nil {
+		p.group.Add(lifecycle.Item{Name: "volumes", Run: p.serveVolumes})
+	}
 	return p.group.Run(ctx)
 }
 

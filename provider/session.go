@@ -190,6 +190,8 @@ func (s *session) heard(ctx context.Context, m p2p.LeaseMessage) error {
 		a.post(leasing.NoMoreTasks{Elapsed: a.meter.elapsed(), Now: now})
 	case *p2p.Stop:
 		a.post(leasing.StopAsked{Reason: lease.ReasonTenantStopped, Text: "stopped by the tenant", Elapsed: a.meter.elapsed(), Now: now})
+	case *p2p.Secrets:
+		return a.secrets(m)
 	case *p2p.Stdin:
 		if a.job.stdin == nil {
 			return errors.New("an array job has no standard input")
@@ -251,7 +253,7 @@ func endReason(s leasing.State) lease.Reason {
 
 // status is the state in words.
 func (a *agreement) status(s leasing.State) p2p.Status {
-	st := p2p.Status{State: s.Work.String(), Text: p2p.Printable(s.Text, p2p.MaxText, false)}
+	st := p2p.Status{State: s.Work.String(), Text: p2p.Printable(s.Text, p2p.MaxText, false), Image: a.job.imageDigest()}
 	if s.Work == leasing.WorkRunning {
 		st.DryInMS = s.Terms.TimeoutMS - min(s.Terms.TimeoutMS, s.ElapsedMS)
 		st.DryInMS -= st.DryInMS % 60_000 // a status per minute is news enough

@@ -81,10 +81,15 @@ func (j *job) start(ctx context.Context, index uint64) {
 }
 
 func (j *job) begin(ctx, preparing context.Context, index uint64) (compute.Task, error) {
-	if err := j.ensure(preparing); err != nil { // prepared already, except after a restart
+	if err := j.ensure(preparing, true); err != nil { // prepared already, except after a restart
+		return nil, err
+	}
+	secrets, err := j.reveal()
+	if err != nil {
 		return nil, err
 	}
 	run := j.run(index)
+	run.Env = append(run.Env, secrets.Environ()...)
 	if j.stdin != nil {
 		if err := j.stdin.open(); err != nil {
 			return nil, err

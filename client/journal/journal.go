@@ -73,6 +73,17 @@ var schema = []string{
 		result BLOB NOT NULL,         -- JSON
 		PRIMARY KEY (job, idx)
 	) WITHOUT ROWID`,
+	`CREATE TABLE volumes (
+		name TEXT PRIMARY KEY,
+		order_hash BLOB NOT NULL,     -- the last that had it
+		receipt_seed BLOB NOT NULL,   -- of that order
+		provider TEXT NOT NULL,
+		moniker TEXT NOT NULL,
+		node BLOB NOT NULL,
+		addrs TEXT NOT NULL,          -- JSON list of multiaddrs
+		bytes INTEGER NOT NULL,
+		used INTEGER NOT NULL         -- unix ms, when a lease last got it
+	) WITHOUT ROWID`,
 }
 
 // Journal is an open journal. It may be used by many goroutines and shared with

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,10 @@ type provideFlags struct {
 	relays     []string
 	keepPorts  bool
 	containers bool
+	allow      []string
+	images     bytesValue
+	volumes    bytesValue
+	maxKeep    time.Duration
 	bond       string
 	hot        string
 	worker     string
@@ -96,6 +101,11 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable; default: found by itself)")
 	fs.BoolVar(&f.keepPorts, "no-port-mapping", false, "do not ask the router to forward a port (UPnP, NAT-PMP)")
 	fs.BoolVar(&f.containers, "containers", false, "run container images too (Linux, as root, with containerd and runc)")
+	f.images = 16 << 30
+	fs.StringArrayVar(&f.allow, "registry-allow", nil, "HOST[:PORT] of an image registry that may be pulled from although it is not at a public address (repeatable)")
+	fs.Var(&f.images, "image-cache", "disk for images and programs that the next lease may want again")
+	fs.Var(&f.volumes, "volumes", "disk for tenants' volumes (default: a quarter of --disk; needs --containers)")
+	fs.DurationVar(&f.maxKeep, "keep-volumes", 7*24*time.Hour, "longest time a volume is kept after its lease")
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
 	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
@@ -208,8 +218,10 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
 	}
 	runtimes := []compute.Runtime{rt}
+	volumes := false
 	if f.containers {
-		c, err := containers(ctx, home, f.worker)
+		var c compute.Runtime
+		c, volumes, err = containers(ctx, home, f.worker)
 		if err != nil {
 			return cfg, withHint(err, "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
 		}
@@ -225,19 +237,34 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
 		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Bond: t.bond,
 		KeepResults: f.keep, Logger: t.logger,
+		RegistryAllow: f.allow, ImageBytes: uint64(f.images), Volumes: f.volumePolicy(volumes, capacity),
 	}, nil
 }
 
-// containers makes the runtime of container images and has it run one.
-func containers(ctx context.Context, home, worker string) (compute.Runtime, error) {
+// volumePolicy is what the owner takes of volumes, if their size can be held here.
+func (f *provideFlags) volumePolicy(held bool, lent provider.Capacity) provider.VolumePolicy {
+	if !held {
+		return provider.VolumePolicy{}
+	}
+	p := provider.VolumePolicy{Bytes: uint64(f.volumes), MaxKeep: f.maxKeep}
+	if p.Bytes == 0 {
+		p.Bytes = lent.StorageBytes / 4
+	}
+	return p
+}
+
+// containers makes the runtime of container images and has it run one. volumes
+// says that a volume's size held.
+func containers(ctx context.Context, home, worker string) (_ compute.Runtime, volumes bool, _ error) {
 	c, err := container.New(container.Config{Home: filepath.Join(home, "containers"), Worker: worker})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if _, err := c.Probe(ctx); err != nil {
-		return nil, errors.Join(err, c.StopEngine())
+	found, err := c.Probe(ctx)
+	if err != nil {
+		return nil, false, errors.Join(err, c.StopEngine())
 	}
-	return c, nil
+	return c, slices.Contains(found.Enforced, container.Volumes), nil
 }
 
 func (f *provideFlags) name() string {

@@ -35,23 +35,27 @@ type runFlags struct {
 	outputLimit bytesValue
 	logLimit    bytesValue
 	shm         bytesValue
-	detach      bool
-	quiet       bool
+	docker
+	detach bool
+	quiet  bool
 }
 
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run [flags] PROGRAM.wasm [--] [ARG…]",
-		Short: "run a WebAssembly program on somebody's machine",
-		Long: `Run a WASI program on the machine that offers it cheapest, and bring back what it
-writes. It reads its inputs under /in, writes results under /out, and speaks
+		Use:   "run [flags] PROGRAM [--] [ARG…]",
+		Short: "run a program or a container image on somebody's machine",
+		Long: `Run a program on the machine that offers it cheapest, and bring back what it
+writes. PROGRAM is a .wasm file (WASI), an image archive as docker save writes it,
+or the name of an image: python:3.12, ghcr.io/owner/name:tag. It reads its inputs under /in, writes results under /out, and speaks
 through standard input, output and error. Its exit code becomes yours.
 
 Ctrl-C leaves the job running and says how to come back; a second Ctrl-C stops
 it. With --json every event is one line of JSON, the last one is the result.`,
 		Example: `  moyai run hello.wasm
   moyai run --input in=./data --output ./result --memory 512Mi prog.wasm -- --fast /in/in
+  moyai run python:3.12 -- python -c 'print("hi")'
+  moyai run --secret TOKEN=@token.txt --volume data:/data:10Gi ghcr.io/me/train:1
   moyai run --array 0-99 --parallel 8 --output ./parts render.wasm`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -85,6 +89,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	fs.DurationVar(&f.grace, "grace", 2*time.Minute, "longest time a provider may take to load; never billed")
 	fs.Var(&f.outputLimit, "output-limit", "most the program may write under /out")
 	fs.Var(&f.logLimit, "log-limit", "most the program may write to standard output and error")
+	f.docker.flags(fs)
 	fs.Var(&f.shm, "shm-size", "size of a container's /dev/shm, part of --memory (default: half of it)")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "start the job, print its id and leave it running")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "show the program's output only")
@@ -107,7 +112,10 @@ func (f *runFlags) job(given []string) (client.Job, error) {
 	if job.Array != nil {
 		job.Array.MaxAttempts = f.attempts
 	}
-	job.Module, job.Args = given[0], given[1:]
+	if err := f.docker.fill(&job, given[0]); err != nil {
+		return job, err
+	}
+	job.Args = given[1:]
 	job.Output, job.Overwrite = f.output, f.overwrite
 	job.OutputBytesMax, job.LogBytesMax = uint64(f.outputLimit), uint64(f.logLimit)
 	job.ShmBytes = uint64(f.shm)

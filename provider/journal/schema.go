@@ -81,6 +81,25 @@ CREATE TABLE notes (
 ) STRICT;
 CREATE INDEX notes_of ON notes (lease, chapter, seq);
 `,
+	`
+-- secrets: what a tenant sealed to this node for one lease, as it came.
+CREATE TABLE secrets (lease BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- volumes: tenants' folders that outlive their leases; file is the name in the
+-- folder of volumes, keep_until is 0 while the lease has it.
+CREATE TABLE volumes (
+	payer       BLOB NOT NULL,
+	name        TEXT NOT NULL,
+	file        TEXT NOT NULL,
+	bytes       INTEGER NOT NULL,
+	lease       BLOB NOT NULL,
+	order_hash  BLOB NOT NULL,
+	receipt_key BLOB NOT NULL,
+	keep_ms     INTEGER NOT NULL,
+	keep_until  INTEGER NOT NULL,
+	PRIMARY KEY (payer, name)
+) STRICT, WITHOUT ROWID;
+`,
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

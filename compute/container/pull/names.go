@@ -1,4 +1,4 @@
-// Package registry has container images from registries: it finds out what a
+// Package pull has container images from registries: it finds out what a
 // name stands for, and pulls all of it into a folder that a runtime takes for an
 // image (an OCI layout).
 //
@@ -9,7 +9,7 @@
 // judge, as it judges archives.
 //
 // It unpacks nothing and pushes nothing.
-package registry
+package pull
 
 import (
 	"errors"
@@ -54,6 +54,24 @@ func (c Credentials) authenticator() authn.Authenticator {
 		return authn.Anonymous
 	}
 	return &authn.Basic{Username: c.User, Password: c.Password}
+}
+
+// FromDocker is the login that docker has on this machine for a name's registry;
+// nobody if it has none.
+func FromDocker(n Name) (Credentials, error) {
+	reg, err := name.NewRegistry(n.Host(), name.WeakValidation)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%w: %.200q", ErrBadName, n.Reference)
+	}
+	who, err := authn.DefaultKeychain.Resolve(reg)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("docker's login for %s: %w", n.Host(), err)
+	}
+	c, err := who.Authorization()
+	if err != nil {
+		return Credentials{}, fmt.Errorf("docker's login for %s: %w", n.Host(), err)
+	}
+	return Credentials{User: c.Username, Password: c.Password}, nil
 }
 
 // Name is an image's name taken apart, with nothing left out.

@@ -1,4 +1,4 @@
-package registry
+package pull
 
 import (
 	"context"
@@ -59,8 +59,15 @@ func (c *Client) Resolve(ctx context.Context, n Name, platform string, who Crede
 		return Found{}, err
 	}
 	if list.Manifests == nil {
-		found.Bytes, err = list.total(uint64(len(body)))
-		return found, err
+		if found.Bytes, err = list.total(uint64(len(body))); err != nil {
+			return Found{}, err
+		}
+		p, err := s.platform(ctx, list.Config)
+		if err != nil {
+			return Found{}, c.explain(n, err)
+		}
+		found.Platforms = []string{p}
+		return found, nil
 	}
 	for _, d := range list.Manifests {
 		if p := platformOf(d); p != "" {
@@ -277,6 +284,27 @@ func (s *session) manifest(ctx context.Context, n Name, want digest.Digest) ([]b
 		return nil, "", fmt.Errorf("%w: a manifest is %s where %s was asked for", ErrMismatch, sum, want)
 	}
 	return body, sum, nil
+}
+
+// platform reads out of an image's configuration what it is for.
+func (s *session) platform(ctx context.Context, d ocispec.Descriptor) (string, error) {
+	resp, err := s.get(ctx, "blobs/"+string(d.Digest), nil, 0)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	if digest.FromBytes(body) != d.Digest {
+		return "", fmt.Errorf("%w: a configuration is not %s", ErrMismatch, d.Digest)
+	}
+	var c ocispec.Image
+	if err := json.Unmarshal(body, &c); err != nil {
+		return "", fmt.Errorf("%w: its configuration is not valid", ErrBadImage)
+	}
+	return c.OS + "/" + c.Architecture, nil
 }
 
 // attempts is how often a blob is asked for: connections break.
