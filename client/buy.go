@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
@@ -41,6 +42,8 @@ type shopping struct {
 	held    map[string]uint64 // leases of the job by operator
 	avoid   map[string]bool   // operators that failed it: last resort
 	emit    func(Event)
+	// backedOut is why a provider that had bid would not serve after all.
+	backedOut atomic.Pointer[error]
 }
 
 // choice is an order with its candidates, best first.
@@ -106,7 +109,11 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 		return nil, err
 	}
 	if choices = s.gatherReady(ctx, choices); len(choices) == 0 {
-		return nil, fmt.Errorf("%w: every provider chosen backed out before it had started", ErrNotOpened)
+		why := ErrNoBid
+		if err := s.backedOut.Load(); err != nil {
+			why = *err
+		}
+		return nil, fmt.Errorf("%w: every provider chosen backed out before it had started: %w", ErrNotOpened, why)
 	}
 	return s.open(ctx, choices)
 }

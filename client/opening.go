@@ -80,6 +80,7 @@ func (s *shopping) readyOf(ctx context.Context, ch *choice) {
 		case a := <-answers:
 			delete(pending, a.i)
 			if a.err != nil {
+				s.backedOut.Store(&a.err)
 				s.emit(Event{Kind: EventRefused, Provider: ch.bids[a.i].provider, Moniker: ch.bids[a.i].moniker, Text: a.err.Error()})
 			}
 			ch.ready[a.i] = a.ready

@@ -57,6 +57,9 @@ func (c *Client) placeVolumes(ctx context.Context, j *Job) error {
 			return fmt.Errorf("%w %s is at %s, which does not answer (%w): wait for it, or begin anew after `moyai volume rm --forget %s`", ErrVolume, v.Name, row.Moniker, err, v.Name)
 		}
 		setDefault(&v.Bytes, reply.Bytes)
+		if v.Bytes > reply.Bytes {
+			return fmt.Errorf("%w: volume %s has %d bytes at %s, and making it larger is not supported yet: leave the size out, or export it and begin another", ErrBadJob, v.Name, reply.Bytes, row.Moniker)
+		}
 		if j.Place == nil {
 			j.Place = &Place{Node: row.Node, Name: row.Moniker}
 		}

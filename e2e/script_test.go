@@ -28,6 +28,10 @@ import (
 func TestScripts(t *testing.T) {
 	n := network(t)
 	moyai, module := binary(t, "moyai"), guest(t)
+	var open, private string
+	if images, _ := containers(); images {
+		open, private = registryHost(t, ""), registryHost(t, "s3cr3t-pass")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
@@ -47,6 +51,11 @@ func TestScripts(t *testing.T) {
 			}
 			if images, _ := containers(); images {
 				if err := os.Symlink(image(t), filepath.Join(env.WorkDir, "guest.tar")); err != nil {
+					return err
+				}
+				env.Setenv("REGISTRY", open)
+				env.Setenv("PRIVATE", private)
+				if err := os.WriteFile(filepath.Join(env.WorkDir, "big.txt"), bytes.Repeat([]byte("x"), 20_000), 0o600); err != nil {
 					return err
 				}
 			}

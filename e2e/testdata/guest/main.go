@@ -4,6 +4,7 @@
 //	say TEXT…          print the arguments
 //	cat                copy standard input to standard output
 //	env NAME…          print environment variables
+//	lengths NAME…      print how long environment variables are
 //	exit CODE          end with a code
 //	copy FROM TO       copy a file
 //	tree DIR           list files with their contents, sorted
@@ -48,6 +49,11 @@ func run(args []string) error {
 	case verb == "env":
 		for _, name := range args {
 			fmt.Printf("%s=%s\n", name, os.Getenv(name))
+		}
+		return nil
+	case verb == "lengths":
+		for _, name := range args {
+			fmt.Printf("%s has %d\n", name, len(os.Getenv(name)))
 		}
 		return nil
 	case verb == "exit" && len(args) == 1:
