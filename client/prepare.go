@@ -63,7 +63,7 @@ func (j *Job) Validate() error {
 	}
 	switch {
 	case j.Module == "" && j.Image == "":
-		return bad("no program given: name a .wasm file, an image archive or an image")
+		return bad("no module given: name a .wasm file, an image archive or an image")
 	case j.Module != "" && j.Image != "":
 		return bad("both a module and an image: one says what to run")
 	case len(j.Volumes) > 0 && j.Array != nil && j.Array.Parallel > 1:
