@@ -7,8 +7,12 @@ import (
 	"github.com/moyai-network/moyai/p2p"
 )
 
-// stateRunning is the provider's word for a task that takes input.
-const stateRunning = "running"
+// A provider's words for how far its work is.
+const (
+	stateRunning  = "running" // a task takes input
+	stateStopping = "stopping"
+	stateEnded    = "ended"
+)
 
 const (
 	stdinAhead = 32 // pieces queued at most

@@ -40,7 +40,11 @@ func (r *run) taskDone(t *tenancy, m *p2p.TaskDone) {
 		Index: m.Index, Done: true, ExitCode: m.ExitCode, Reason: m.Reason, Error: m.Error, Lease: t.name,
 		Attempts: k.Attempts, OutputBytes: m.OutputBytes,
 	}
-	if !res.OK() && r.again(k, t, taskText(&res)) {
+	why := taskText(&res)
+	if m.Reason == reasonStopped && t.noticed {
+		why = reasonLost + ": " + t.row.Moniker + " took its machine back"
+	}
+	if !res.OK() && r.again(k, t, why) {
 		return
 	}
 	k.TaskResult, k.Root = res, m.Output

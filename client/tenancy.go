@@ -63,6 +63,7 @@ type tenancy struct {
 	since     time.Time // when our care began
 	talked    bool      // the provider has said something on this stream
 	told      bool      // its work was given to others
+	noticed   bool      // the provider has said that it will end the work early
 
 	final     time.Time // when the final receipt was countersigned
 	settling  bool
@@ -142,7 +143,7 @@ func (t *tenancy) leave() {
 
 // accepts: more indices can be given to this lease.
 func (t *tenancy) accepts() bool {
-	return !t.closed && !t.settling && !t.closing && !t.noMore && t.final.IsZero() && t.stopAt.IsZero() && !t.told
+	return !t.closed && !t.settling && !t.closing && !t.noMore && t.final.IsZero() && t.stopAt.IsZero() && !t.told && !t.noticed
 }
 
 // busy: an index that nobody took back is running here.
@@ -258,6 +259,7 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 		if m.State == stateRunning {
 			t.r.feedStdin(t)
 		}
+		t.notice(m)
 		t.r.emit(Event{Kind: EventStatus, Lease: t.name, Moniker: t.row.Moniker, Text: statusText(m)})
 	case *p2p.End:
 		t.endText, t.ended = m.Text, true
@@ -267,6 +269,18 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 		}
 		t.r.orphan(t, fmt.Sprintf("%s ended the lease: %s %s", t.row.Moniker, lease.Reason(m.Reason), m.Text))
 	}
+}
+
+// notice takes the provider's word that it will end the work early, or will not
+// after all. Nothing more is dealt to it meanwhile.
+func (t *tenancy) notice(m *p2p.Status) {
+	given := m.EndInMS > 0
+	if given == t.noticed || m.State == stateStopping || m.State == stateEnded {
+		return
+	}
+	t.noticed = given
+	e := Event{Kind: EventNotice, Lease: t.name, Provider: t.row.Provider, Moniker: t.row.Moniker, MS: m.EndInMS, Text: m.Text}
+	t.r.emit(e)
 }
 
 // heardAway: the provider knows that we leave, and all we said before.

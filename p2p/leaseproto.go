@@ -161,6 +161,9 @@ type Status struct {
 	Text    string `cbor:"2,keyasint,omitempty"` // for people
 	DryInMS uint64 `cbor:"3,keyasint,omitempty"` // until the hold is used up; 0 unknown
 	Image   string `cbor:"4,keyasint,omitempty"` // digest of the image pulled, once it is known: "sha256:…"
+	// EndInMS is notice: the provider ends the work then, for the reason in Text;
+	// 0: it does not mean to.
+	EndInMS uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 // End is the provider's last message: the lease's work is over.

@@ -179,7 +179,8 @@ const receiptEvery = time.Second
 func (a *agreement) pulse() time.Duration {
 	s := a.snapshot()
 	switch {
-	case s.Work == leasing.WorkStarting, s.Work == leasing.WorkRunning,
+	case s.Work == leasing.WorkPreparing && s.NoticeBy != 0,
+		s.Work == leasing.WorkStarting, s.Work == leasing.WorkRunning,
 		s.Work == leasing.WorkEnded && s.Chain == leasing.ChainOpen:
 		return a.d.receiptEvery
 	case s.Work == leasing.WorkEnded && s.Chain == leasing.ChainClosed:

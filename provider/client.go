@@ -57,6 +57,7 @@ type Cause string
 // Causes.
 const (
 	CausePaused     Cause = "paused"     // its owner said so
+	CauseOwner      Cause = "owner"      // outside the owner's schedule, or the owner uses the machine
 	CauseMembership Cause = "membership" // not registered as it should be, or leaving
 	CauseDisk       Cause = "disk"       // too little is free
 	CauseChain      Cause = "chain"      // out of sight
@@ -82,6 +83,7 @@ type LeaseStatus struct {
 	Tasks     uint64 `json:"tasks"`
 	Reason    string `json:"reason,omitempty"`
 	Text      string `json:"text,omitempty"`
+	EndsBy    int64  `json:"ends_by_ms,omitempty"` // unix ms: notice was given
 	// Earned is what was paid, or what the counter would bring now (before the
 	// network's take) while the lease is not closed.
 	Earned amount.Amount `json:"earned"`
@@ -122,7 +124,12 @@ func (c *Control) Pause(ctx context.Context) error {
 	return c.do(ctx, http.MethodPut, "/v1/bidding/off", nil)
 }
 
-// Resume bids again.
+// PauseAndEnd stops bidding and gives running leases the notice that was promised.
+func (c *Control) PauseAndEnd(ctx context.Context) error {
+	return c.do(ctx, http.MethodPut, "/v1/bidding/end", nil)
+}
+
+// Resume bids again and lifts notice.
 func (c *Control) Resume(ctx context.Context) error {
 	return c.do(ctx, http.MethodPut, "/v1/bidding/on", nil)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
+	"github.com/moyai-network/moyai/provider/idle"
 )
 
 // The governed dimensions of service kind "compute" that this daemon knows.
@@ -75,6 +76,10 @@ type Config struct {
 	Capacity Capacity
 	// Prices, one denomination for all. At least one dimension.
 	Prices Prices
+	// Owner says when the machine is lent, and how much notice running work gets
+	// before it is taken back. Default: always, 60 s.
+	Owner idle.Rules
+
 	// Bond is put up when registering. The zero value bonds nothing: then only
 	// orders with a minimal bond of zero can be served.
 	Bond amount.Coin
@@ -136,6 +141,7 @@ func (c *Config) EnsureDefaults() {
 	setDefault(&c.ReserveBytes, 256<<20)
 	setDefault(&c.ImageBytes, 16<<30)
 	setDefault(&c.Volumes.MaxKeep, 7*24*time.Hour)
+	c.Owner.EnsureDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -169,6 +175,9 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("risk of %s is too small: at least %s", c.MaxRisk, minUnacked)
 	}
 	if _, err := p2p.ParseBootstrap(c.Bootstrap); err != nil {
+		return err
+	}
+	if err := c.Owner.Validate(); err != nil {
 		return err
 	}
 	if err := c.Capacity.validate(); err != nil {

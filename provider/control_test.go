@@ -37,7 +37,8 @@ func served(t *testing.T) (*harness, *Control, context.Context) {
 	finder, err := discovery.Join(host, discovery.Config{})
 	must(t, err)
 	t.Cleanup(func() { _ = finder.Close() })
-	p := &Provider{cfg: *h.stall.cfg, operator: "moyai1operator", host: host, finder: finder, desk: h.desk, watcher: h.watch, stall: h.stall, disk: newDiskGuard(home, 1)}
+	p := &Provider{cfg: *h.stall.cfg, operator: "moyai1operator", host: host, finder: finder, desk: h.desk, watcher: h.watch, stall: h.stall, disk: newDiskGuard(home, 1),
+		owner: &ownership{rules: h.stall.cfg.Owner, d: h.desk, stall: h.stall}}
 	p.cfg.Home, p.cfg.Moniker = home, "garage"
 	c, err := newControl(p)
 	must(t, err)

@@ -47,6 +47,7 @@ type stall struct {
 	market atomic.Pointer[lease.Params] // nil until the chain told them
 	bond   atomic.Pointer[amount.Amount]
 	closed atomic.Pointer[p2p.Refusal] // why nothing is bid now; nil: bidding
+	owned  atomic.Pointer[string]      // why the owner has the machine; nil: it is lent
 	paused atomic.Bool
 
 	mu      sync.Mutex
@@ -56,6 +57,9 @@ type stall struct {
 
 const (
 	maxNegotiations = 256
+	// ownedHint tells tenants no more than they need: what the owner does is
+	// nobody's business.
+	ownedHint = "its owner does not lend this machine just now"
 	// blind is how long the chain may be out of sight before bidding stops: a bid's
 	// life is counted in block time.
 	blind = 15 * time.Second
@@ -216,6 +220,7 @@ func (m *stall) bid(order wire.Signed[wire.Order]) (*agreement, p2p.BidOffer, er
 		Version: wire.Version1, ChainID: m.d.chainID, OrderHash: order.Digest[:], Payer: o.Payer,
 		Provider: m.operator, Node: m.d.node, Rate: result.Rate, Denom: o.Terms.Denom,
 		GraceMS:   min(o.Terms.MaxGraceMS, uint64(m.cfg.Grace.Milliseconds())),
+		NoticeMS:  uint64(m.cfg.Owner.Notice.Milliseconds()),
 		ExpiresAt: unixMS(tip.time.Add(m.cfg.BidLife)),
 	}
 	if p := m.market.Load(); p != nil {
@@ -253,6 +258,7 @@ func (m *stall) book(order wire.Signed[wire.Order], bid wire.Bid) (*agreement, e
 	state, _ := leasing.New(leasing.Terms{
 		TimeoutMS: terms.TimeoutMS, GraceMS: terms.GraceMS, MaxUnackedMS: terms.MaxUnackedMS, OfflineMS: terms.OfflineMS,
 		KeepMS: uint64(m.cfg.KeepResults.Milliseconds()), AckWaitMS: uint64(m.cfg.AckWait.Milliseconds()),
+		NoticeMS: bid.NoticeMS,
 	})
 	a, err := newAgreement(m.d, journal.Lease{
 		ID: id, OrderHash: order.Digest, Slot: pair.Slot, Generation: pair.Generation,
@@ -272,6 +278,8 @@ func (m *stall) silence(t tip) (Cause, p2p.Refusal) {
 		return CausePaused, p2p.Refusal{Subject: "busy", Hint: "this provider takes no new work"}
 	case m.closed.Load() != nil:
 		return CauseMembership, *m.closed.Load()
+	case m.owned.Load() != nil:
+		return CauseOwner, p2p.Refusal{Subject: "busy", Hint: ownedHint}
 	case m.d.diskFull():
 		return CauseDisk, p2p.Refusal{Subject: "disk", Hint: errDisk.Error()}
 	case m.market.Load() == nil || t.height == 0 || time.Since(t.seen) > blind:
@@ -317,6 +325,8 @@ func (m *stall) quote(_ context.Context, _ peer.ID, q p2p.QuoteRequest) (p2p.Quo
 		reply.Misses = append(reply.Misses, p2p.Refusal{Subject: "busy", Hint: "this provider takes no new work"})
 	case m.closed.Load() != nil:
 		reply.Misses = append(reply.Misses, *m.closed.Load())
+	case m.owned.Load() != nil:
+		reply.Misses = append(reply.Misses, p2p.Refusal{Subject: "busy", Hint: ownedHint})
 	case m.d.diskFull():
 		reply.Misses = append(reply.Misses, p2p.Refusal{Subject: "disk", Hint: errDisk.Error()})
 	}

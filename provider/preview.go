@@ -3,6 +3,7 @@ package provider
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/mechanism/match"
@@ -25,6 +26,18 @@ type Preview struct {
 	// GPUsOffered is false while cards are found and shown only.
 	GPUsOffered bool     `json:"gpus_offered"`
 	Warnings    []string `json:"warnings"`
+	// Owner says when the machine would be lent.
+	Owner OwnerPreview `json:"owner"`
+}
+
+// OwnerPreview is what an owner's rules come to now.
+type OwnerPreview struct {
+	Schedule  string        `json:"schedule,omitempty"` // empty: always
+	Open      bool          `json:"open"`               // by the schedule, now
+	WhileIdle bool          `json:"while_idle"`
+	Notice    time.Duration `json:"notice_ns"`
+	// Unseen are the signs of use that this machine does not show, and why.
+	Unseen []string `json:"unseen,omitempty"`
 }
 
 // Lent is one dimension.

@@ -18,7 +18,9 @@ import (
 	"github.com/moyai-network/moyai/p2p/content"
 	"github.com/moyai-network/moyai/p2p/discovery"
 	"github.com/moyai-network/moyai/p2p/gossip"
+	"github.com/moyai-network/moyai/provider/idle"
 	"github.com/moyai-network/moyai/provider/journal"
+	"github.com/moyai-network/moyai/provider/machine"
 	"github.com/moyai-network/moyai/provider/slots"
 	"github.com/moyai-network/moyai/provider/sshd"
 	"github.com/moyai-network/moyai/wire"
@@ -39,6 +41,7 @@ type Provider struct {
 	stall    *stall
 	member   *membership
 	closes   *closes
+	owner    *ownership
 	disk     *diskGuard
 	finder   *discovery.Finder
 	orders   *gossip.Orders
@@ -176,6 +179,10 @@ func (p *Provider) openAccounts() error {
 	p.closes = newCloses(p.desk, hot, operator, p.watcher.ask)
 	p.desk.counter = p.closes
 	p.stall = newStall(p.desk, &p.cfg, key.Account, p.watcher.now)
+	p.owner = &ownership{rules: p.cfg.Owner, d: p.desk, stall: p.stall, sensor: idle.NewSensor(idle.Eyes{
+		Busy: idle.Processors, Ours: p.desk.used, FullScreen: idle.FullScreen,
+		GPU: func(ctx context.Context) (uint, bool) { return machine.GPUUse(ctx, machine.Host()) },
+	})}
 	p.stall.offer = func(ctx context.Context, tenant peer.AddrInfo, offer p2p.BidOffer) (bidStream, error) {
 		return p.host.OfferBid(ctx, tenant, offer)
 	}
@@ -229,6 +236,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	p.group.Add(lifecycle.Item{Name: "being found", Run: p.beFound})
 	p.group.Add(lifecycle.Item{Name: "lease streams", Run: p.serveLeases})
 	p.group.Add(lifecycle.Item{Name: "visits", Run: p.serveVisits})
+	p.group.Add(lifecycle.Item{Name: "owner", Run: p.owner.run})
 	p.group.Add(lifecycle.Item{Name: "market", Run: p.serveMarket})
 	p.group.Add(lifecycle.Item{Name: "housekeeping", Run: p.houseKeeping})
 	if p.desk.attic != nil {

@@ -35,6 +35,7 @@ type session struct {
 	// proposals holds the newest receipts; an older one is worth nothing once a
 	// newer one is there, but a start and a final receipt may both wait.
 	proposals chan []byte
+	said      p2p.Status // the last one sent
 }
 
 // attach admits a stream to its lease, or says why not.
@@ -216,15 +217,11 @@ func (a *agreement) view() (s leasing.State, tasks []taskView, ended bool, news 
 // show sends status, logs, task ends and the end, until there is nothing more to
 // come. Nil means that everything was said.
 func (s *session) show(ctx context.Context) error {
-	var last p2p.Status
 	next := 0
 	for {
 		state, tasks, ended, news := s.a.view()
-		if status := s.a.status(state); status != last {
-			last = status
-			if err := s.stream.Send(&status); err != nil {
-				return err
-			}
+		if err := s.status(state); err != nil {
+			return err
 		}
 		if next < len(tasks) {
 			if err := s.task(ctx, tasks[next].index); err != nil {
@@ -244,6 +241,16 @@ func (s *session) show(ctx context.Context) error {
 	}
 }
 
+// status sends the state in words if it is news.
+func (s *session) status(state leasing.State) error {
+	status := s.a.status(state)
+	if status == s.said {
+		return nil
+	}
+	s.said = status
+	return s.stream.Send(&status)
+}
+
 func endReason(s leasing.State) lease.Reason {
 	if s.Reason == lease.ReasonNone && s.Settlement != nil {
 		return s.Settlement.Reason
@@ -257,6 +264,10 @@ func (a *agreement) status(s leasing.State) p2p.Status {
 	if s.Work == leasing.WorkRunning {
 		st.DryInMS = s.Terms.TimeoutMS - min(s.Terms.TimeoutMS, s.ElapsedMS)
 		st.DryInMS -= st.DryInMS % 60_000 // a status per minute is news enough
+	}
+	if s.NoticeBy != 0 && s.Work <= leasing.WorkRunning {
+		left := max(s.NoticeBy-unixMS(time.Now()), 1)
+		st.EndInMS, st.Text = uint64(left+9_999)/10_000*10_000, p2p.Printable(s.NoticeText, p2p.MaxText, false)
 	}
 	return st
 }
@@ -272,7 +283,10 @@ func (s *session) task(ctx context.Context, index uint64) error {
 	const quick, slow = 2 * time.Millisecond, 100 * time.Millisecond
 	pause := quick
 	for {
-		outcome, billed, news := s.a.outcome(index)
+		state, outcome, billed, news := s.a.outcome(index)
+		if err := s.status(state); err != nil {
+			return err
+		}
 		sent, err := s.pump(logs)
 		if err != nil {
 			return err
@@ -306,15 +320,15 @@ func done(index uint64, o *leasing.Outcome, billed uint64) *p2p.TaskDone {
 	}
 }
 
-func (a *agreement) outcome(index uint64) (*leasing.Outcome, uint64, <-chan struct{}) {
+func (a *agreement) outcome(index uint64) (leasing.State, *leasing.Outcome, uint64, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range a.tasks {
 		if t.index == index {
-			return t.outcome, t.billed, a.news
+			return a.state, t.outcome, t.billed, a.news
 		}
 	}
-	return nil, 0, a.news
+	return a.state, nil, 0, a.news
 }
 
 // tail follows one log file from an offset.

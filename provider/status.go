@@ -35,7 +35,11 @@ func (p *Provider) Status(ctx context.Context) (*Status, error) {
 		Reach: p.host.Reach(), Members: p.finder.Size(),
 	}
 	if cause, r := p.stall.silence(tip); cause != "" {
-		st.Bidding, st.NotBidding = false, &Silence{cause, r.String()}
+		text := r.String()
+		if why := p.stall.owned.Load(); cause == CauseOwner && why != nil {
+			text = *why // the owner may know what tenants need not
+		}
+		st.Bidding, st.NotBidding = false, &Silence{cause, text}
 	}
 	if !tip.time.IsZero() {
 		st.ChainSeen = unixMS(tip.time)
@@ -93,7 +97,7 @@ func (p *Provider) describe(row journal.Lease) (LeaseStatus, error) {
 	out := LeaseStatus{
 		ID: hex.EncodeToString(row.ID[:]), Work: s.Work.String(), Chain: s.Chain.String(),
 		Payer: chain.Address(order.Value.Payer), Rate: bid.Value.Rate.String(), Denom: bid.Value.Denom,
-		ElapsedMS: s.ElapsedMS, AckedMS: s.Covered(), Tasks: s.Tasks, Text: s.Text,
+		ElapsedMS: s.ElapsedMS, AckedMS: s.Covered(), Tasks: s.Tasks, Text: s.Text, EndsBy: s.NoticeBy,
 	}
 	if s.Acked == nil {
 		out.AckedMS = min(out.AckedMS, s.ElapsedMS)
@@ -184,11 +188,12 @@ func (c *control) dismiss(w http.ResponseWriter, r *http.Request) {
 
 func (c *control) bidding(w http.ResponseWriter, r *http.Request) {
 	how := r.PathValue("how")
-	if !slices.Contains([]string{"on", "off"}, how) {
-		reply(w, nil, fmt.Errorf("bidding is on or off, not %q", how))
+	if !slices.Contains([]string{"on", "off", "end"}, how) {
+		reply(w, nil, fmt.Errorf("bidding is on, off or end, not %q", how))
 		return
 	}
-	c.p.stall.paused.Store(how == "off")
+	c.p.stall.paused.Store(how != "on")
+	c.p.owner.end(how == "end")
 	reply(w, struct{}{}, nil)
 }
 

@@ -420,6 +420,7 @@ type tenantStream struct {
 	logs    map[uint64]string
 	ended   *p2p.End
 	refused *p2p.Refused
+	status  []p2p.Status
 }
 
 func newTenant(w *world, key wire.Signer, id string) *tenantStream {
@@ -459,6 +460,8 @@ func (t *tenantStream) Send(m p2p.LeaseMessage) error {
 			return fmt.Errorf("log of task %d has a gap: %d after %d", m.Task, m.Offset, len(t.logs[m.Task]))
 		}
 		t.logs[m.Task] += string(m.Data)
+	case *p2p.Status:
+		t.status = append(t.status, *m)
 	case *p2p.End:
 		t.ended = m
 	case *p2p.Refused:

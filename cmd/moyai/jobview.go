@@ -105,6 +105,8 @@ func (v *jobView) tell(e client.Event) {
 		}
 	case client.EventOpened:
 		v.say("lease %s with %s at %s", short(e.Lease), who, e.Price)
+	case client.EventNotice:
+		v.say("%s", noticeText(who, e))
 	case client.EventRetry:
 		v.say("task %d goes elsewhere: %s", e.Task, printable(e.Text))
 	case client.EventLost:
@@ -137,6 +139,14 @@ func (v *jobView) task(e client.Event) {
 	} else if v.array != nil && v.bar == nil && !v.quiet {
 		v.say("%d of %d tasks", v.done, v.array.Tasks())
 	}
+}
+
+// noticeText says that a provider will end a lease early, or will not after all.
+func noticeText(who string, e client.Event) string {
+	if e.MS == 0 {
+		return fmt.Sprintf("%s lets lease %s go on", who, short(e.Lease))
+	}
+	return fmt.Sprintf("%s ends lease %s in %s: %s", who, short(e.Lease), formatMS(e.MS), printable(e.Text))
 }
 
 // taskError says why a task did not succeed.

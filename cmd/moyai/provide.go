@@ -21,6 +21,7 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider"
+	"github.com/moyai-network/moyai/provider/idle"
 	"github.com/moyai-network/moyai/provider/machine"
 )
 
@@ -29,6 +30,7 @@ import (
 const joinFunds = 1_000_000 // umoy
 
 type provideFlags struct {
+	ownerFlags
 	prices     []string
 	cpu        cpuValue
 	memory     bytesValue
@@ -69,6 +71,7 @@ and the work. A missing account key is made; on a development network the faucet
 (MOYAI_FAUCET) fills it.`,
 		Example: `  moyai provide --price cpu=0.02MOY/h
   moyai provide --home ./p3 --price cpu=0.02MOY/h --price memory=0.002MOY/h --cpu 4 --memory 8Gi
+  moyai provide --power-price 0.3MOY --while-idle --schedule 'mon-fri 18:00-08:00, sat-sun'
   moyai provide --price cpu=0.02MOY/h --dry-run      # what would be offered; nothing is joined or written
   moyai provide doctor                               # what is wrong, and how to mend it`,
 		Args: args(cobra.NoArgs),
@@ -82,7 +85,8 @@ and the work. A missing account key is made; on a development network the faucet
 		},
 	}
 	f.flags(cmd)
-	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand(), a.provideDoctorCommand())
+	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand(), a.provideDoctorCommand(),
+		a.providePauseCommand(), a.provideResumeCommand())
 	return cmd
 }
 
@@ -111,6 +115,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
 	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs (default: in --home)")
 	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long results are kept after a job's end")
+	f.ownerFlags.flags(cmd)
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show what would be offered, and join, make and write nothing")
 }
@@ -159,6 +164,7 @@ type terms struct {
 	prices     provider.Prices // empty if none was given
 	bond       amount.Coin
 	attributes map[string]string
+	owner      idle.Rules
 	logger     *slog.Logger
 }
 
@@ -180,6 +186,9 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
 		return t, &usageError{err}
 	}
+	if t.owner, err = f.rules(); err != nil {
+		return t, err
+	}
 	t.logger, err = a.logger(f.logLevel)
 	return t, err
 }
@@ -191,7 +200,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if err != nil {
 		return cfg, err
 	}
-	if t.prices.Denom == "" {
+	if t.prices.Denom == "" && f.power == "" {
 		_, err := provider.ParsePrices(nil)
 		return cfg, usagef("--price: %w", err)
 	}
@@ -231,11 +240,14 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if err != nil {
 		return cfg, err
 	}
+	if t.prices, err = f.floor(a, t.prices, capacity.CPUMilli); err != nil {
+		return cfg, err
+	}
 	return provider.Config{
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
-		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Bond: t.bond,
+		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Owner: t.owner, Bond: t.bond,
 		KeepResults: f.keep, Logger: t.logger,
 		RegistryAllow: f.allow, ImageBytes: uint64(f.images), Volumes: f.volumePolicy(volumes, capacity),
 	}, nil

@@ -32,6 +32,9 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 	if err != nil {
 		return err
 	}
+	if t.prices, err = f.floor(a, t.prices, lent.CPUMilli); err != nil {
+		return err
+	}
 	found := runtimes(ctx, f.worker)
 	offered := []string{wasm.Name}
 	for i, r := range found {
@@ -44,6 +47,7 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 		}
 	}
 	p := provider.NewPreview(m, lent, t.prices, found, offered, probe.Walls(ctx))
+	p.Owner = ownersPreview(ctx, t.owner)
 	return a.print(p, func(w io.Writer) error { return a.printPreview(w, p) })
 }
 
@@ -102,7 +106,7 @@ func (a *app) printPreview(w io.Writer, p provider.Preview) error {
 	if len(m.GPUs) > 0 {
 		fmt.Fprintln(w, "\nGPUs are found and shown, but not offered yet: jobs get CPU, memory and disk only.")
 	}
-	for _, part := range []func(io.Writer, provider.Preview) error{printLends, printJobs, printRuntimes, printWalls} {
+	for _, part := range []func(io.Writer, provider.Preview) error{printLends, printJobs, printOwner, printRuntimes, printWalls} {
 		fmt.Fprintln(w)
 		if err := part(w, p); err != nil {
 			return err

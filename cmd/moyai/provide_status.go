@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,7 @@ func (a *app) provideStatusCommand() *cobra.Command {
 			}
 			s, err := provider.Dial(home).Status(ctx)
 			if errors.Is(err, provider.ErrNotRunning) {
-				return withHint(fmt.Errorf("no provider runs in %s", a.home), "start it with `moyai provide --home %s --price cpu=0.02MOY/h`", a.home)
+				return a.notProviding()
 			}
 			if err != nil {
 				return err
@@ -64,6 +65,9 @@ func printStatus(w io.Writer, s *provider.Status) error {
 		earned := amount.FormatAmount(l.Earned, l.Denom)
 		if !l.Paid {
 			earned += " so far"
+		}
+		if l.EndsBy != 0 && l.Reason == "" {
+			l.Reason = "notice: ends " + time.UnixMilli(l.EndsBy).Format(time.TimeOnly)
 		}
 		t.row(short(l.ID), l.Payer, l.Work, l.Chain, formatMS(l.ElapsedMS), fmt.Sprint(l.Tasks), earned, l.Reason)
 	}

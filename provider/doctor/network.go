@@ -165,7 +165,9 @@ func (e *examination) daemon(context.Context) {
 func (e *examination) remedy(c provider.Cause) string {
 	switch c {
 	case provider.CausePaused:
-		return "it was paused: resume it, or stop it and start it again"
+		return "it was paused: `moyai provide resume`"
+	case provider.CauseOwner:
+		return "nothing is wrong: it follows its owner's rules (--schedule, --while-idle)"
 	case provider.CauseDisk:
 		return "make room in " + e.Home
 	case provider.CauseChain:

@@ -70,6 +70,17 @@ type StopAsked struct {
 	Now     int64
 }
 
+// NoticeGiven: the machine is to be free by By (unix ms), for the reason in Text.
+// The bid's promise comes first: no notice is shorter than Terms.NoticeMS.
+type NoticeGiven struct {
+	By   int64
+	Text string
+	Now  int64
+}
+
+// NoticeLifted: the machine is lent on after all.
+type NoticeLifted struct{}
+
 // Tick passes time. Elapsed is the meter, zero if it does not run.
 type Tick struct {
 	Elapsed uint64
@@ -129,6 +140,8 @@ func (TaskAsked) event()     {}
 func (NoMoreTasks) event()   {}
 func (TaskFinished) event()  {}
 func (StopAsked) event()     {}
+func (NoticeGiven) event()   {}
+func (NoticeLifted) event()  {}
 func (Tick) event()          {}
 func (Attached) event()      {}
 func (SettlingSeen) event()  {}

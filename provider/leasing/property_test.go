@@ -21,7 +21,7 @@ func TestNoSequenceOfEventsBreaksThePromises(t *testing.T) {
 			MaxUnackedMS: rapid.Uint64Range(2_000, 20_000).Draw(t, "unacked"),
 			OfflineMS:    rapid.SampledFrom([]uint64{0, 0, 5_000}).Draw(t, "offline"),
 			Array:        rapid.Bool().Draw(t, "array"),
-			KeepMS:       1000, AckWaitMS: 1000,
+			KeepMS:       1000, AckWaitMS: 1000, NoticeMS: 2500,
 		}
 		w := &world{t: t, started: map[uint64]int{}, known: map[uint64]bool{}}
 		w.s, _ = leasing.New(terms)
@@ -31,6 +31,8 @@ func TestNoSequenceOfEventsBreaksThePromises(t *testing.T) {
 		}
 	})
 }
+
+const takenBack = "the owner takes the machine back"
 
 // world plays runtime, tenant, chain and journal, and remembers what an honest
 // provider may never do.
@@ -44,6 +46,7 @@ type world struct {
 	started    map[uint64]int  // how often the runtime was asked to start an index
 	known      map[uint64]bool // indices the runtime has
 	promised   bool
+	noticed    int64 // when the notice that stands was given
 }
 
 func (w *world) step() {
@@ -142,6 +145,15 @@ func (w *world) check(before, after leasing.State, fx leasing.Effects, e leasing
 			t.Fatalf("%T: billed without a start", e)
 		}
 	}
+	if n, given := e.(leasing.NoticeGiven); given && before.NoticeBy == 0 && after.NoticeBy != 0 {
+		w.noticed = n.Now
+	}
+	if after.NoticeBy != 0 && after.NoticeBy < w.noticed+int64(after.Terms.NoticeMS) {
+		t.Fatalf("%T: notice until %d was given at %d, and %d ms of it are promised", e, after.NoticeBy, w.noticed, after.Terms.NoticeMS)
+	}
+	if after.Text == takenBack && before.Text != takenBack && (before.NoticeBy == 0 || w.now < before.NoticeBy) {
+		t.Fatalf("%T: taken back at %d with notice until %d", e, w.now, before.NoticeBy)
+	}
 	changes := marshal(before) != marshal(after)
 	for _, a := range fx.Actions {
 		w.checkAction(after, fx, a, e)
@@ -201,7 +213,11 @@ func (w *world) draw() leasing.Event {
 	if w.metering {
 		w.meter += uint64(step)
 	}
-	switch rapid.IntRange(0, 15).Draw(t, "event") {
+	switch rapid.IntRange(0, 17).Draw(t, "event") {
+	case 16:
+		return leasing.NoticeGiven{By: w.now + rapid.Int64Range(-5000, 5000).Draw(t, "by"), Text: takenBack, Now: w.now}
+	case 17:
+		return leasing.NoticeLifted{}
 	case 0:
 		w.promised = true
 		return leasing.Promised{}

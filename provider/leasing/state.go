@@ -99,6 +99,9 @@ type Terms struct {
 	Array bool `json:"array"`
 	// KeepMS is how long results are kept after the end.
 	KeepMS uint64 `json:"keep_ms"`
+	// NoticeMS is the warning that the bid promised before the provider ends the
+	// work early.
+	NoticeMS uint64 `json:"notice_ms,omitempty"`
 	// AckWaitMS is how long the final receipt waits for its countersignature
 	// before the provider closes alone.
 	AckWaitMS uint64 `json:"ack_wait_ms"`
@@ -159,6 +162,10 @@ type State struct {
 	StartBy   int64    `json:"start_by,omitempty"` // unix ms: give up waiting for the tenant
 	Paused    bool     `json:"paused,omitempty"`   // restarted; the meter waits for the tenant
 	Outputs   []byte   `json:"outputs,omitempty"`  // running commitment to the results, 32 bytes
+
+	// Notice.
+	NoticeBy   int64  `json:"notice_by,omitempty"` // unix ms: the work ends then; 0: no notice
+	NoticeText string `json:"notice_text,omitempty"`
 
 	// Evidence.
 	Proposed *Receipt `json:"proposed,omitempty"` // highest, not countersigned yet

@@ -56,6 +56,10 @@ func (m *machine) take(e Event) error {
 		m.taskFinished(e)
 	case StopAsked:
 		m.stop(e.Reason, e.Text, e.Elapsed, e.Now)
+	case NoticeGiven:
+		m.notice(e)
+	case NoticeLifted:
+		m.noticeLifted()
 	case Tick:
 		m.tick(e)
 	case Attached:
@@ -332,6 +336,10 @@ func (m *machine) count(elapsed uint64) {
 }
 
 func (m *machine) tick(e Tick) {
+	if by := m.s.NoticeBy; by != 0 && e.Now >= by && m.s.Work >= WorkPreparing && m.s.Work <= WorkRunning {
+		m.stop(lease.ReasonProviderStopped, m.s.NoticeText, e.Elapsed, e.Now)
+		return
+	}
 	switch m.s.Work {
 	case WorkStarting:
 		if e.Now >= m.s.StartBy {
@@ -424,6 +432,26 @@ func (m *machine) stop(reason lease.Reason, text string, elapsed uint64, now int
 		m.save()
 		m.do(StopClock{}, StopTask{*m.s.Task}, SendStatus{})
 	}
+}
+
+// notice tells the tenant by when the work will be ended. A notice that stands is
+// not made longer or shorter: tenants act on it.
+func (m *machine) notice(e NoticeGiven) {
+	if m.s.NoticeBy != 0 || m.s.Work < WorkPromised || m.s.Work > WorkRunning {
+		return
+	}
+	m.s.NoticeBy, m.s.NoticeText = max(e.By, e.Now+int64(m.s.Terms.NoticeMS)), e.Text
+	m.save() // BEFORE it is shown: a restart must not take it back
+	m.do(SendStatus{})
+}
+
+func (m *machine) noticeLifted() {
+	if m.s.NoticeBy == 0 || m.s.Work > WorkRunning {
+		return
+	}
+	m.s.NoticeBy, m.s.NoticeText = 0, ""
+	m.save()
+	m.do(SendStatus{})
 }
 
 // Coming back.

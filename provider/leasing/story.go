@@ -66,6 +66,12 @@ func (s *story) course(before, after State) {
 	if after.AwayMS > before.AwayMS {
 		s.tell(ChapterLease, "away", "the tenant left and acknowledged up to %s in advance", span(after.AwayMS))
 	}
+	switch {
+	case after.NoticeBy != 0 && before.NoticeBy == 0:
+		s.tell(ChapterLease, "notice", "the provider ends it at %s: %s", time.UnixMilli(after.NoticeBy).UTC().Format(time.TimeOnly), after.NoticeText)
+	case after.NoticeBy == 0 && before.NoticeBy != 0:
+		s.tell(ChapterLease, "notice-lifted", "the provider lets it go on")
+	}
 }
 
 func (s *story) tasks(before, after State, e Event) {

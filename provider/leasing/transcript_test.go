@@ -142,7 +142,7 @@ func (a args) now() int64          { return int64(a.u("now")) }
 func (a args) terms() leasing.Terms {
 	return leasing.Terms{
 		TimeoutMS: a.u("timeout"), GraceMS: a.u("grace"), MaxUnackedMS: a.u("unacked"), OfflineMS: a.u("offline"),
-		Array: a.has("array"), KeepMS: 3_600_000, AckWaitMS: 10_000,
+		Array: a.has("array"), KeepMS: 3_600_000, AckWaitMS: 10_000, NoticeMS: a.u("notice"),
 	}
 }
 
@@ -186,6 +186,10 @@ func (a args) event(word string) leasing.Event {
 		return leasing.TaskFinished{Index: a.u("index"), Outcome: o, Elapsed: elapsed, Now: now}
 	case "stop":
 		return leasing.StopAsked{Reason: lease.ReasonTenantStopped, Elapsed: elapsed, Now: now}
+	case "notice":
+		return leasing.NoticeGiven{By: int64(a.u("by")), Text: "the owner takes the machine back", Now: now}
+	case "notice-lifted":
+		return leasing.NoticeLifted{}
 	case "tick":
 		return leasing.Tick{Elapsed: elapsed, Now: now}
 	case "attached":

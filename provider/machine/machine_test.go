@@ -23,6 +23,8 @@ type told struct {
 	hang chan struct{}
 }
 
+func (t told) Use() ([]uint, error) { return nil, t.err }
+
 func (t told) Read() (Driver, error) {
 	if t.hang != nil {
 		<-t.hang

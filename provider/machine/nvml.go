@@ -16,6 +16,9 @@ type NVML interface {
 	// Errors: ErrNoNVML (wrapped, with the reason) if there is nothing to ask;
 	// anything else is the driver's own trouble.
 	Read() (Driver, error)
+	// Use asks how busy each card is now, in percent. A card that cannot tell is
+	// left out. Errors: as Read's.
+	Use() ([]uint, error)
 }
 
 // ErrNoNVML: there is no way to ask NVIDIA's driver. Without an NVIDIA card that

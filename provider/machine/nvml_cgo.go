@@ -32,6 +32,37 @@ var nvmlFunctions = []string{
 
 // Read implements NVML.
 func (n nvidia) Read() (d Driver, err error) {
+	err = n.with(nvmlFunctions, func(s session) error {
+		d, err = s.driver()
+		return err
+	})
+	return d, err
+}
+
+// Use implements NVML.
+func (n nvidia) Use() (shares []uint, err error) {
+	needed := []string{"nvmlInit_v2", "nvmlShutdown", "nvmlErrorString", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUtilizationRates"}
+	err = n.with(needed, func(s session) error {
+		count, ret := s.lib.DeviceGetCount()
+		if ret != nvml.SUCCESS {
+			return fmt.Errorf("count the cards: %s", nvml.ErrorString(ret))
+		}
+		for i := range min(count, maxCards) {
+			device, ret := s.lib.DeviceGetHandleByIndex(i)
+			if ret != nvml.SUCCESS {
+				continue
+			}
+			if use, ret := device.GetUtilizationRates(); ret == nvml.SUCCESS {
+				shares = append(shares, uint(use.Gpu))
+			}
+		}
+		return nil
+	})
+	return shares, err
+}
+
+// with opens the library, if it has the functions needed, for one piece of work.
+func (n nvidia) with(needed []string, work func(session) error) (err error) {
 	reading.Lock()
 	defer reading.Unlock()
 	var opts []nvml.LibraryOption
@@ -43,21 +74,21 @@ func (n nvidia) Read() (d Driver, err error) {
 	// driver behind it that is in trouble.
 	switch ret := s.lib.Init(); {
 	case ret == nvml.ERROR_LIBRARY_NOT_FOUND:
-		return d, fmt.Errorf("%w: libnvidia-ml.so.1 is not installed", ErrNoNVML)
+		return fmt.Errorf("%w: libnvidia-ml.so.1 is not installed", ErrNoNVML)
 	case ret != nvml.SUCCESS:
-		return d, fmt.Errorf("start NVML: %s", nvml.ErrorString(ret))
+		return fmt.Errorf("start NVML: %s", nvml.ErrorString(ret))
 	}
 	defer func() {
 		if ret := s.lib.Shutdown(); ret != nvml.SUCCESS && err == nil {
 			err = fmt.Errorf("end NVML: %s", nvml.ErrorString(ret))
 		}
 	}()
-	for _, f := range nvmlFunctions {
+	for _, f := range needed {
 		if !s.has(f) {
-			return d, fmt.Errorf("the driver is too old: its library has no %s", f)
+			return fmt.Errorf("the driver is too old: its library has no %s", f)
 		}
 	}
-	return s.driver()
+	return work(s)
 }
 
 type session struct{ lib nvml.Interface }

@@ -14,3 +14,9 @@ func library(string) NVML { return noLibrary{} }
 func (noLibrary) Read() (Driver, error) {
 	return Driver{}, fmt.Errorf("%w: it needs a build for Linux with cgo (CGO_ENABLED=1)", ErrNoNVML)
 }
+
+// Use implements NVML.
+func (n noLibrary) Use() ([]uint, error) {
+	_, err := n.Read()
+	return nil, err
+}

@@ -14,16 +14,25 @@ import (
 
 // libraryVariable tells this test's own program to read one library and to say
 // what it heard.
-const libraryVariable = "MOYAI_TEST_NVML"
+const (
+	libraryVariable = "MOYAI_TEST_NVML"
+	useVariable     = "MOYAI_TEST_NVML_USE" // it is to say how busy the cards are
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(libraryVariable); path != "" {
-		d, err := library(path).Read()
+		var heard any
+		var err error
+		if os.Getenv(useVariable) != "" {
+			heard, err = library(path).Use()
+		} else {
+			heard, err = library(path).Read()
+		}
 		if err != nil {
 			_, _ = os.Stderr.WriteString(err.Error())
 			os.Exit(1)
 		}
-		_ = json.NewEncoder(os.Stdout).Encode(d)
+		_ = json.NewEncoder(os.Stdout).Encode(heard)
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -34,16 +43,26 @@ func TestMain(m *testing.M) {
 type elsewhere struct{ path string }
 
 func (e elsewhere) Read() (d Driver, err error) {
+	err = e.hear(&d)
+	return d, err
+}
+
+func (e elsewhere) Use() (shares []uint, err error) {
+	err = e.hear(&shares, useVariable+"=1")
+	return shares, err
+}
+
+func (e elsewhere) hear(into any, env ...string) error {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), libraryVariable+"="+e.path)
+	cmd.Env = append(append(os.Environ(), libraryVariable+"="+e.path), env...)
 	out, err := cmd.Output()
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		return d, errors.New(string(exit.Stderr))
+		return errors.New(string(exit.Stderr))
 	}
-	if err == nil {
-		err = json.Unmarshal(out, &d)
+	if err != nil {
+		return err
 	}
-	return d, err
+	return json.Unmarshal(out, into)
 }
 
 // build makes a libnvidia-ml.so.1 with the cards given, for the real binding to

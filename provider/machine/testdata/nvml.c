@@ -57,6 +57,14 @@ ret nvmlDeviceGetMemoryInfo(device d, unsigned long long *m) {
 	m[0] = d->slice < 0 ? MEMORY : MEMORY / 8, m[1] = m[0], m[2] = 0;
 	return OK;
 }
+#ifndef BUSY
+#define BUSY 0
+#endif
+ret nvmlDeviceGetUtilizationRates(device d, unsigned *use) {
+	if (d->index == 0) return NOT_SUPPORTED; // as some cards answer
+	use[0] = BUSY / d->index, use[1] = 0;
+	return OK;
+}
 #ifndef OLD
 ret nvmlDeviceGetPciInfo_v3(device d, void *out) {
 	struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } pci;
