@@ -93,12 +93,17 @@ type Process interface {
 	// Resize changes the terminal's size; without a terminal it does nothing.
 	Resize(Size) error
 	// Signal sends a signal by its name without SIG: "INT", "TERM", "KILL", "HUP",
-	// "QUIT", "USR1", "USR2", "WINCH".
+	// "QUIT", "USR1", "USR2", "WINCH". It reaches the program and the children that
+	// it has in its process group, as a terminal's Ctrl-C does. After the program's
+	// end it does nothing. Errors: ErrInvalidSpec (no such name), ErrUnavailable.
 	Signal(name string) error
 	// Wait returns the exit code, 128 and more if a signal ended it, once the
 	// program has ended. Errors: ctx's; ErrUnavailable if nobody saw how it ended.
 	Wait(ctx context.Context) (int, error)
-	// Close kills the program if it still runs and frees everything.
+	// Close kills the program, if it still runs, with all of its session, and frees
+	// everything. What has begun a session of its own (a daemon, tmux) and what a
+	// program left behind that ended by itself stay until the task ends, as with
+	// ssh. Errors: ErrUnavailable if it could not be killed.
 	Close() error
 }
 

@@ -9,6 +9,9 @@
 // loopback and what a Spec's Egress gives it, and sees /in and /out, a read-only root file system, and tmpfs at
 // /tmp, /run and /dev/shm.
 //
+// Its tasks are compute.Interactive: who enters is let in by the supervisor, runs
+// inside under the same walls, and finds our tools there (compute/container/tool).
+//
 // It does not hide a tenant's data from the owner of the machine, and it shares
 // the owner's kernel: a defect of the kernel is a way out.
 //

@@ -5,7 +5,8 @@
 //
 // It never executes or even decodes a module itself: the provider's own process
 // does not import an engine. Guests see /in, /out and /tmp and nothing else;
-// they have no network, no processes and one thread.
+// they have no network, no processes and one thread. So there is nothing in a
+// running task that could be entered: its tasks are not compute.Interactive.
 package wasm
 
 import (
