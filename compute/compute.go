@@ -32,6 +32,10 @@ type Runtime interface {
 	// Name is the short name manifests use: "wasm", "container".
 	Name() string
 
+	// Tier is how far its programs are kept from the machine. Several runtimes
+	// may have one name and different tiers.
+	Tier() Tier
+
 	// Probe tries what this machine can run and enforce, and reports only what
 	// worked. It is cheap enough to call at start-up (tens of milliseconds).
 	//

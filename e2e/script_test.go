@@ -62,12 +62,18 @@ func TestScripts(t *testing.T) {
 			return os.Symlink(module, filepath.Join(env.WorkDir, "guest.wasm"))
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "containers" {
+			ok, why := containers()
+			switch name {
+			case "containers":
+			case "gvisor":
+				if _, err := exec.LookPath(filepath.Join(filepath.Dir(moyai), "runsc")); ok && err != nil {
+					ok, why = false, "needs runsc beside moyai: `make runsc`"
+				}
+			default:
 				return false, fmt.Errorf("unknown condition %q", name)
 			}
-			ok, why := containers()
 			if !ok {
-				t.Log("containers are not tried: " + why)
+				t.Logf("%s: not tried: %s", name, why)
 			}
 			return ok, nil
 		},

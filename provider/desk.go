@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/provider/journal"
 	"github.com/moyai-network/moyai/provider/leasing"
 	"github.com/moyai-network/moyai/provider/slots"
@@ -48,7 +47,7 @@ type desk struct {
 	slots    *slots.Table
 	wares    wares
 	counter  counter
-	runtimes map[string]compute.Runtime
+	runtimes runtimes
 	door     *door
 	seed     []byte  // of the node key: opens what is sealed to it
 	pantry   *pantry // images from registries

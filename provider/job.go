@@ -26,6 +26,7 @@ type job struct {
 
 	prepMu   sync.Mutex // held while fetching and preparing: both happen once
 	prepared compute.Prepared
+	runtime  compute.Runtime // of prepared
 
 	mu    sync.Mutex
 	tasks map[uint64]*attempt // begun or found again by this process, and not ended
@@ -145,9 +146,9 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 	if j.a.d.diskFull() {
 		return errDisk
 	}
-	runtime := j.a.d.runtimes[j.a.man.Runtime]
+	runtime := j.a.d.runtimes.pick(j.a.man.Runtime, j.a.order.Constraints)
 	if runtime == nil {
-		return fmt.Errorf("%w: runtime %q is not offered here", compute.ErrUnavailable, j.a.man.Runtime)
+		return fmt.Errorf("%w: runtime %q is not offered here at the isolation that was ordered", compute.ErrUnavailable, j.a.man.Runtime)
 	}
 	if err := os.MkdirAll(filepath.Join(j.dir, "tasks"), 0o700); err != nil {
 		return fmt.Errorf("lease folder: %w", err)
@@ -177,7 +178,7 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 	if err != nil {
 		return err
 	}
-	j.prepared = prepared
+	j.prepared, j.runtime = prepared, runtime
 	return nil
 }
 

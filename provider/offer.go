@@ -44,7 +44,7 @@ func newTariff(c *Config) tariff {
 		t.attributes = append(t.attributes, match.Attribute{Key: k, Value: v})
 	}
 	for _, r := range c.Runtimes {
-		t.attributes = append(t.attributes, match.Attribute{Key: "runtime", Value: r.Name()})
+		t.attributes = append(t.attributes, match.Attribute{Key: attrRuntime, Value: r.Name()}, match.Attribute{Key: attrIsolation, Value: string(r.Tier())})
 	}
 	if keeper(c) != nil {
 		t.attributes = append(t.attributes, match.Attribute{Key: AttrVolumeKeep, Value: strconv.FormatInt(int64(c.Volumes.MaxKeep/time.Hour), 10)})
@@ -55,6 +55,7 @@ func newTariff(c *Config) tariff {
 	slices.SortFunc(t.attributes, func(a, b match.Attribute) int {
 		return strings.Compare(a.Key+"\x00"+a.Value, b.Key+"\x00"+b.Value)
 	})
+	t.attributes = slices.Compact(t.attributes) // one runtime at two tiers
 	return t
 }
 
@@ -120,8 +121,13 @@ func ms(n uint64) string { return (time.Duration(min(n, 1<<40)) * time.Milliseco
 // been bid for.
 func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 	asked := quantities(o.Quantities)
-	if d.runtimes[m.Runtime] == nil {
-		return p2p.Refusal{Subject: "runtime", Need: p2p.Printable(m.Runtime, p2p.MaxID, false), Have: "not offered here"}, true
+	if d.runtimes.pick(m.Runtime, nil) == nil {
+		return p2p.Refusal{Subject: attrRuntime, Need: p2p.Printable(m.Runtime, p2p.MaxID, false), Have: "not offered here"}, true
+	}
+	if d.runtimes.pick(m.Runtime, o.Constraints) == nil {
+		// The machine has it, for programs of another kind.
+		return p2p.Refusal{Subject: attrIsolation, Need: p2p.Printable(ordered(o.Constraints), p2p.MaxText, false),
+			Have: m.Runtime + " runs here as " + d.runtimes.tiers(m.Runtime), Hint: "ask for one of these, or for none"}, true
 	}
 	if m.Egress.Wanted() {
 		return p2p.Refusal{Subject: "egress", Hint: "no way to the internet is offered here"}, true

@@ -12,7 +12,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/moyai-network/moyai/client/chain"
-	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/internal/lifecycle"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/content"
@@ -104,7 +103,7 @@ func (p *Provider) openDesk() error {
 	p.disk = newDiskGuard(p.cfg.Home, p.cfg.ReserveBytes)
 	d := &desk{
 		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home,
-		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), runtimes: map[string]compute.Runtime{}, log: p.cfg.Logger,
+		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), runtimes: p.cfg.Runtimes, log: p.cfg.Logger,
 		receiptEvery: receiptEvery, prefetchBytes: p.cfg.PrefetchBytes, prefetches: make(chan struct{}, maxPrefetches), diskFull: p.disk.full.Load,
 		ctx: ctx, byID: map[journal.ID]*agreement{}, byOrder: map[[32]byte]*agreement{},
 	}
@@ -132,8 +131,7 @@ func (p *Provider) openDesk() error {
 		return err
 	}
 	for _, r := range p.cfg.Runtimes {
-		d.runtimes[r.Name()] = r
-		p.group.Add(lifecycle.Item{Name: "runtime " + r.Name(), Close: r.Close})
+		p.group.Add(lifecycle.Item{Name: fmt.Sprintf("runtime %s (%s)", r.Name(), r.Tier()), Close: r.Close})
 	}
 	d.slots = slots.New(newTariff(&p.cfg).total, d.generations(clientLedger{p.cfg.Chain}))
 	p.desk = d

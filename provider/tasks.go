@@ -98,10 +98,9 @@ func (j *job) begin(ctx, preparing context.Context, index uint64) (compute.Task,
 	if err := preparing.Err(); err != nil {
 		return nil, err
 	}
-	runtime := j.a.d.runtimes[j.a.man.Runtime]
-	task, err := runtime.Start(ctx, j.prepared, run)
+	task, err := j.runtime.Start(ctx, j.prepared, run)
 	if errors.Is(err, compute.ErrExists) {
-		return runtime.Recover(ctx, run)
+		return j.runtime.Recover(ctx, run)
 	}
 	if err != nil {
 		return nil, err
@@ -136,11 +135,7 @@ func (j *job) recover(ctx context.Context, index uint64) {
 }
 
 func (j *job) find(ctx context.Context, index uint64) (compute.Task, error) {
-	runtime := j.a.d.runtimes[j.a.man.Runtime]
-	if runtime == nil {
-		return nil, fmt.Errorf("%w: runtime %q is gone", compute.ErrUnavailable, j.a.man.Runtime)
-	}
-	task, err := runtime.Recover(ctx, j.run(index))
+	task, err := j.a.d.runtimes.find(ctx, j.a.man.Runtime, j.run(index))
 	if err != nil {
 		return nil, err
 	}

@@ -520,7 +520,8 @@ type worldRuntime struct {
 	entered func(*worldTask) compute.Task
 }
 
-func (worldRuntime) Name() string { return "fake" }
+func (worldRuntime) Name() string       { return "fake" }
+func (worldRuntime) Tier() compute.Tier { return compute.TierSandbox }
 func (worldRuntime) Probe(context.Context) (compute.Capabilities, error) {
 	return compute.Capabilities{}, nil
 }

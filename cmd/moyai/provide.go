@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/container"
 	"github.com/moyai-network/moyai/compute/wasm"
 	"github.com/moyai-network/moyai/devnet"
 	"github.com/moyai-network/moyai/mechanism/amount"
@@ -43,7 +41,7 @@ type provideFlags struct {
 	announce   []string
 	relays     []string
 	keepPorts  bool
-	containers bool
+	containers string
 	allow      []string
 	images     bytesValue
 	volumes    bytesValue
@@ -104,7 +102,8 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
 	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable; default: found by itself)")
 	fs.BoolVar(&f.keepPorts, "no-port-mapping", false, "do not ask the router to forward a port (UPnP, NAT-PMP)")
-	fs.BoolVar(&f.containers, "containers", false, "run container images too (Linux, as root, with containerd and runc)")
+	fs.StringVar(&f.containers, "containers", "", "run container images too (Linux, as root, with containerd): all tiers that hold here, or gvisor, container, or both with a comma")
+	fs.Lookup("containers").NoOptDefVal = containersAll
 	f.images = 16 << 30
 	fs.StringArrayVar(&f.allow, "registry-allow", nil, "HOST[:PORT] of an image registry that may be pulled from although it is not at a public address (repeatable)")
 	fs.Var(&f.images, "image-cache", "disk for images and programs that the next lease may want again")
@@ -149,14 +148,7 @@ func (a *app) provide(ctx context.Context, f provideFlags) error {
 		case <-ctx.Done():
 		}
 	}()
-	err = p.Run(ctx)
-	for _, r := range cfg.Runtimes {
-		if c, ok := r.(*container.Runtime); ok {
-			// Containers run on, held by their supervisors; the next start finds them.
-			err = errors.Join(err, c.StopEngine())
-		}
-	}
-	return err
+	return errors.Join(p.Run(ctx), stopEngines(cfg.Runtimes))
 }
 
 // terms are the flags that can be judged as they stand.
@@ -227,15 +219,11 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
 	}
 	runtimes := []compute.Runtime{rt}
-	volumes := false
-	if f.containers {
-		var c compute.Runtime
-		c, volumes, err = containers(ctx, home, f.worker)
-		if err != nil {
-			return cfg, withHint(err, "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
-		}
-		runtimes = append(runtimes, c)
+	boxes, volumes, err := f.boxes(ctx, home)
+	if err != nil {
+		return cfg, err
 	}
+	runtimes = append(runtimes, boxes...)
 	capacity, err := provider.Lend(machine.Discover(ctx, machine.Host(), home), f.chosen())
 	if err != nil {
 		return cfg, err
@@ -263,20 +251,6 @@ func (f *provideFlags) volumePolicy(held bool, lent provider.Capacity) provider.
 		p.Bytes = lent.StorageBytes / 4
 	}
 	return p
-}
-
-// containers makes the runtime of container images and has it run one. volumes
-// says that a volume's size held.
-func containers(ctx context.Context, home, worker string) (_ compute.Runtime, volumes bool, _ error) {
-	c, err := container.New(container.Config{Home: filepath.Join(home, "containers"), Worker: worker})
-	if err != nil {
-		return nil, false, err
-	}
-	found, err := c.Probe(ctx)
-	if err != nil {
-		return nil, false, errors.Join(err, c.StopEngine())
-	}
-	return c, slices.Contains(found.Enforced, container.Volumes), nil
 }
 
 func (f *provideFlags) name() string {

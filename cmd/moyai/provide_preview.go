@@ -35,14 +35,18 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 	if t.prices, err = f.floor(a, t.prices, lent.CPUMilli); err != nil {
 		return err
 	}
+	tiers, _, err := f.tiers()
+	if err != nil {
+		return err
+	}
 	found := runtimes(ctx, f.worker)
 	offered := []string{wasm.Name}
 	for i, r := range found {
 		switch {
-		case r.Name != probe.Containerd || !r.Found:
-		case f.containers:
+		case !r.Found:
+		case offers(tiers, r):
 			offered = append(offered, r.Name)
-		default:
+		case offers(containerTiers, r):
 			found[i].Why, found[i].Fix = "found, and not asked for", "add --containers"
 		}
 	}

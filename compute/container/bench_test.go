@@ -14,8 +14,18 @@ import (
 )
 
 // BenchmarkStart is the way from Start to the first byte of output, with the
-// image prepared.
+// image prepared, at either tier.
 func BenchmarkStart(b *testing.B) {
+	for _, t := range []compute.Tier{compute.TierContainer, compute.TierGVisor} {
+		b.Run(string(t), func(b *testing.B) {
+			tier = t
+			defer func() { tier = compute.TierContainer }()
+			benchmarkStart(b)
+		})
+	}
+}
+
+func benchmarkStart(b *testing.B) {
 	need(b)
 	r := newRuntime(b)
 	defer r.Close()

@@ -25,6 +25,9 @@ import (
 // it and sees to it that nothing is left.
 var home string
 
+// tier is what New makes; TestGVisor runs the tests again with another.
+var tier = compute.TierContainer
+
 func TestMain(m *testing.M) {
 	for env, play := range map[string]func(string) error{helperEnv: provider, enterEnv: enterAndWait} {
 		if dir := os.Getenv(env); dir != "" {
@@ -49,9 +52,11 @@ func runAll(m *testing.M) (code int) {
 	if err != nil {
 		return code // nothing can have been started
 	}
-	if left, err := os.ReadDir(r.engine.runcRoot()); err != nil || len(left) > 0 {
-		fmt.Fprintf(os.Stderr, "containers left behind: %v, %v\n", left, err)
-		code = 1
+	for _, name := range []string{"runc", "runsc", "tasks"} {
+		if left, err := os.ReadDir(filepath.Join(r.engine.run, name)); len(left) > 0 {
+			fmt.Fprintf(os.Stderr, "containers left behind: %v, %v\n", left, err)
+			code = 1
+		}
 	}
 	if err := r.StopEngine(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -67,8 +72,8 @@ func runAll(m *testing.M) (code int) {
 // need skips, by name and with the reason, what this machine cannot run.
 func need(tb testing.TB) {
 	tb.Helper()
-	if _, err := New(Config{Home: home, Worker: os.Args[0]}); err != nil {
-		tb.Skipf("containers are not tested here: %v", err)
+	if _, err := New(Config{Home: home, Worker: os.Args[0], Tier: tier, Runsc: runsc()}); err != nil {
+		tb.Skipf("tier %s is not tested here: %v", tier, err)
 	}
 }
 
@@ -79,11 +84,23 @@ func newRuntime(tb testing.TB) compute.Runtime {
 
 func newIn(tb testing.TB, home string) *Runtime {
 	tb.Helper()
-	r, err := New(Config{Home: home, Worker: runtimetest.BuildWorker(tb), Gateway: runtimetest.BuildGateway(tb), ImageBytes: 256 << 20, ImageEntries: 5000})
+	r, err := New(Config{Home: home, Worker: runtimetest.BuildWorker(tb), Gateway: runtimetest.BuildGateway(tb), Tier: tier, Runsc: runsc(), ImageBytes: 256 << 20, ImageEntries: 5000})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return r
+}
+
+// runsc is where `make runsc` puts it, if it is there.
+func runsc() string {
+	path, err := filepath.Abs("../../bin/runsc")
+	if err != nil {
+		return ""
+	}
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
 }
 
 // probeImage wraps the suite's guest, and what else there is to be.
@@ -131,8 +148,8 @@ func TestConformance(t *testing.T) {
 	runtimetest.Run(t, runtimetest.Harness{
 		New: newRuntime, Probe: probeImage(t), BadPrograms: badPrograms(t),
 		Traits: runtimetest.Traits{
-			System: true, Volumes: true, Measured: true, ScratchInMemory: true, Egress: true,
-			Interactive: true, Command: []string{"/probe"}, UserProbe: probeImage(t, users...), User: "guest", UserIDs: "1000 1001", ToolPaths: []string{"/.moyai", "/.moyai/worker"},
+			System: true, Volumes: true, Measured: true, ScratchInMemory: true, Egress: tier == compute.TierContainer, OwnKernel: tier == compute.TierGVisor,
+			Interactive: tier == compute.TierContainer, Command: []string{"/probe"}, UserProbe: probeImage(t, users...), User: "guest", UserIDs: "1000 1001", ToolPaths: []string{"/.moyai", "/.moyai/worker"},
 			Env: []string{"HOME=/tmp", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		},
 	})

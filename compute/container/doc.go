@@ -1,5 +1,5 @@
-// Package container runs OCI images: containerd keeps and unpacks them, runc
-// runs them, and a small supervisor (compute/container/supervise, a mode of
+// Package container runs OCI images: containerd keeps and unpacks them, runc or
+// gVisor's runsc runs them, and a small supervisor (compute/container/supervise, a mode of
 // moyai-worker) stands over each and holds it to its limits while neither the
 // provider nor containerd lives.
 //
@@ -27,6 +27,8 @@ package container
 import (
 	"runtime"
 	"time"
+
+	"github.com/moyai-network/moyai/compute"
 )
 
 // Name is the runtime's name in manifests.
@@ -53,8 +55,12 @@ type Config struct {
 	// Socket is the address of a containerd that somebody else runs. Empty: one
 	// of our own is started, and found again after a restart.
 	Socket string
-	// Containerd and Runc are the executables. Empty: from PATH.
-	Containerd, Runc string
+	// Tier is compute.TierContainer (runc; the default) or compute.TierGVisor
+	// (runsc). Runtimes of both may share Home.
+	Tier compute.Tier
+	// Containerd, Runc and Runsc are the executables. Empty: from PATH. Of the last
+	// two only the tier's own is needed.
+	Containerd, Runc, Runsc string
 	// UIDBase is the first of UIDBase+UIDRanges·65536 user ids that containers
 	// have on the host. Nothing else there may use them.
 	UIDBase, UIDRanges uint32
@@ -68,6 +74,8 @@ type Config struct {
 	CacheBytes int64
 	// StartTimeout bounds what a container's creation may take.
 	StartTimeout time.Duration
+
+	countsPids bool // found out about Runsc
 }
 
 // idsPerContainer is what images expect of user ids.
@@ -75,6 +83,7 @@ const idsPerContainer = 65536
 
 // EnsureDefaults fills in what was left zero.
 func (c *Config) EnsureDefaults() {
+	set(&c.Tier, compute.TierContainer)
 	set(&c.UIDBase, 1<<30)
 	set(&c.UIDRanges, 8192)
 	set(&c.ImageBytes, 64<<30)

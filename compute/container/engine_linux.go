@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -29,7 +30,7 @@ const namespace = "moyai"
 // asked only when an image is unpacked or removed; containers run without it.
 type engine struct {
 	config Config
-	run    string // volatile folder: socket, pid, and runc's state
+	run    string // volatile folder: socket, pid, and the state of runc and runsc
 
 	mu     sync.Mutex
 	client *containerd.Client
@@ -40,7 +41,7 @@ type engine struct {
 func newEngine(config Config) (*engine, error) {
 	sum := sha256.Sum256([]byte(config.Home))
 	e := &engine{config: config, run: filepath.Join("/run/moyai", hex.EncodeToString(sum[:6]))}
-	for _, dir := range []string{e.run, e.runcRoot(), e.locks(), filepath.Join(config.Home, "images"), filepath.Join(config.Home, "scratch")} {
+	for _, dir := range []string{e.run, e.oci(config.Tier).Root, e.locks(), filepath.Join(config.Home, "images"), filepath.Join(config.Home, "scratch")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, unavailable("make a folder", err)
 		}
@@ -48,10 +49,18 @@ func newEngine(config Config) (*engine, error) {
 	return e, nil
 }
 
-func (e *engine) runcRoot() string      { return filepath.Join(e.run, "runc") }
 func (e *engine) locks() string         { return filepath.Join(e.run, "tasks") }
 func (e *engine) lock(id string) string { return filepath.Join(e.locks(), id) }
 func (e *engine) pidFile() string       { return filepath.Join(e.run, "containerd.pid") }
+
+// oci is what makes containers of a tier.
+func (e *engine) oci(tier compute.Tier) supervise.OCI {
+	o := supervise.OCI{Tier: tier, Path: e.config.Runc, Root: filepath.Join(e.run, "runc")}
+	if o.GVisor() {
+		o.Path, o.Root, o.CountsPids = e.config.Runsc, filepath.Join(e.run, "runsc"), e.config.countsPids
+	}
+	return o
+}
 
 func (e *engine) socket() string {
 	if e.config.Socket != "" {

@@ -31,10 +31,24 @@ const oomScore = 500
 // mostFiles is a container's nofile limit where this process may have as many.
 const mostFiles = 1 << 16
 
-// cgroupParent holds all containers, whoever started them.
-const cgroupParent = "/moyai/"
+// What gVisor's own kernel takes beside the program: its memory at rest is in the
+// container's control group, and so are its threads, and a process for each address
+// space and one for each thread that runs.
+const (
+	gvisorMemory  = 16 << 20
+	gvisorThreads = 256
+	gvisorPerPid  = 4
+)
 
-// ociSpec says to runc what the container is.
+// overhead is what the sandbox may use beside the program.
+func (r *Runtime) overhead() uint64 {
+	if r.config.Tier == compute.TierGVisor {
+		return gvisorMemory
+	}
+	return 0
+}
+
+// ociSpec says to runc or runsc what the container is.
 func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 	limits := &p.spec.Limits
 	who := p.image.User
@@ -59,8 +73,8 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 		Linux: &specs.Linux{
 			UIDMappings: ids,
 			GIDMappings: ids,
-			CgroupsPath: cgroupParent + id,
-			Resources:   resources(limits),
+			CgroupsPath: supervise.CgroupParent + id,
+			Resources:   p.r.resources(limits),
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
 				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
@@ -74,9 +88,12 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 	return s
 }
 
-func resources(limits *compute.Limits) *specs.LinuxResources {
-	memory, pids := int64(limits.MemoryBytes), int64(limits.Pids)
-	r := &specs.LinuxResources{
+func (r *Runtime) resources(limits *compute.Limits) *specs.LinuxResources {
+	memory, pids := int64(limits.MemoryBytes+r.overhead()), int64(limits.Pids)
+	if r.config.Tier == compute.TierGVisor {
+		pids = gvisorPerPid*pids + gvisorThreads // the program's own limit is set within
+	}
+	res := &specs.LinuxResources{
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
 		Memory:  &specs.LinuxMemory{Limit: &memory, Swap: &memory}, // both together: no swap
 		Pids:    &specs.LinuxPids{Limit: &pids},
@@ -85,9 +102,9 @@ func resources(limits *compute.Limits) *specs.LinuxResources {
 		const period = 100_000 // microseconds
 		of := uint64(period)
 		quota := int64(max(limits.CPUMilli*period/1000, 1000)) // the kernel's least
-		r.CPU = &specs.LinuxCPU{Period: &of, Quota: &quota}
+		res.CPU = &specs.LinuxCPU{Period: &of, Quota: &quota}
 	}
-	return r
+	return res
 }
 
 // rlimits are the kernel's limits on each process. largest is the size of the
@@ -125,6 +142,10 @@ func mounts(p *prepared, run compute.Run) []specs.Mount {
 		tmpfs("/run", limits.MemoryBytes/4, "755"),
 		{Destination: "/out", Type: "bind", Source: run.Out(), Options: []string{"bind", "rw", "nosuid", "nodev"}},
 		{Destination: supervise.ToolPath, Type: "bind", Source: supervise.ToolSource, Options: []string{"bind", "ro", "nosuid", "nodev"}},
+	}
+	if p.r.config.Tier == compute.TierGVisor {
+		// gVisor's own, without which it counts no processes.
+		list = append(list, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}})
 	}
 	for i, in := range p.spec.Inputs {
 		list = append(list, specs.Mount{Destination: "/in/" + in.Name, Type: "bind", Source: supervise.InDir + "/" + strconv.Itoa(i),

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/internal/volume"
@@ -51,14 +52,18 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	if err != nil {
 		return compute.Capabilities{}, err
 	}
-	c := judge(report, result)
-	if err := r.tryEgress(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}); err != nil {
+	c, err := r.judge(report, result, filepath.Join(dir, "look", "out", supervise.Mine))
+	c.Version = version
+	if err != nil {
+		return c, err
+	}
+	if r.oci.GVisor() {
+		// It has no way out to be tried.
+	} else if err := r.tryEgress(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}); err != nil {
 		c.Missing = append(c.Missing, "egress: "+err.Error())
 	} else {
 		c.Enforced = append(c.Enforced, Egress)
-		sort.Strings(c.Enforced)
 	}
-	c.Version = version
 	if err := r.probeVolume(ctx, dir, image, limits); err != nil {
 		c.Missing = append(c.Missing, "volumes: "+err.Error())
 	} else {
@@ -68,8 +73,11 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	return c, nil
 }
 
-// judge sorts what was found into walls that held and walls that did not.
-func judge(report supervise.Report, ate compute.Result) compute.Capabilities {
+// judge sorts what was found into walls that held and walls that did not. mine is
+// a file that was made inside.
+//
+// Errors: compute.ErrUnavailable if the tier is not what it says.
+func (r *Runtime) judge(report supervise.Report, ate compute.Result, mine string) (compute.Capabilities, error) {
 	// These hold by the supervisor, and cpu by the kernel having taken it.
 	c := compute.Capabilities{Enforced: []string{"cpu", "log-limit", "output-limit", "timeout"}}
 	wall := func(name string, held bool, found any) {
@@ -85,11 +93,22 @@ func judge(report supervise.Report, ate compute.Result) compute.Capabilities {
 	wall("seccomp", report.Seccomp == "2", report.Seccomp)
 	wall("no-new-privileges", report.NoNewPrivs == "1", report.NoNewPrivs)
 	wall("no-capabilities", strings.Trim(report.CapEff+report.CapBnd, "0") == "", report.CapEff+" of "+report.CapBnd)
-	wall("user-namespace", len(ids) == 3 && ids[1] != "0", report.UIDMap)
+	// gVisor shows its programs a system of their own, where 0 is 0.
+	var st unix.Stat_t
+	err := unix.Stat(mine, &st)
+	apart := err == nil && st.Uid >= r.config.UIDBase && (r.oci.GVisor() || len(ids) == 3 && ids[1] != "0")
+	wall("user-namespace", apart, fmt.Sprintf("%q, and what it makes belongs to user %d (%v)", report.UIDMap, st.Uid, err))
 	wall("network-namespace", len(report.Interfaces) == 1 && report.Interfaces[0] == "lo", report.Interfaces)
 	wall("read-only-root", !report.RootWritable, "writable")
+	if r.oci.GVisor() {
+		var host unix.Utsname
+		if err := unix.Uname(&host); err != nil || report.Kernel == "" || report.Kernel == unix.ByteSliceToString(host.Release[:]) {
+			return c, fmt.Errorf("%w: %s does not put a kernel of its own (%q) before this machine's (%v)", compute.ErrUnavailable, r.oci.Path, report.Kernel, err)
+		}
+		c.Enforced = append(c.Enforced, "own-kernel")
+	}
 	sort.Strings(c.Enforced)
-	return c
+	return c, nil
 }
 
 // probeVolume makes the smallest volume and has a container fill it: the size

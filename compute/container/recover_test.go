@@ -31,7 +31,7 @@ func provider(dir string) error {
 	if err != nil {
 		return err
 	}
-	r, err := New(Config{Home: os.Getenv("MOYAI_TEST_HOME"), Worker: os.Getenv("MOYAI_TEST_WORKER")})
+	r, err := New(Config{Home: os.Getenv("MOYAI_TEST_HOME"), Worker: os.Getenv("MOYAI_TEST_WORKER"), Tier: compute.Tier(os.Getenv("MOYAI_TEST_TIER")), Runsc: runsc()})
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func orphan(t *testing.T, image, args, timeout string) compute.Run {
 func killAfterStart(t *testing.T, env ...string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), "MOYAI_TEST_HOME="+home, "MOYAI_TEST_WORKER="+runtimetest.BuildWorker(t)), env...)
+	cmd.Env = append(append(os.Environ(), "MOYAI_TEST_HOME="+home, "MOYAI_TEST_WORKER="+runtimetest.BuildWorker(t), "MOYAI_TEST_TIER="+string(tier)), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -153,7 +153,7 @@ func nothingLeft(t *testing.T, run compute.Run) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filepath.Join(s.RuncRoot, s.Container), s.Cgroup.Memory, s.Cgroup.CPU, filepath.Join(run.Dir, supervise.BundleDir)} {
+	for _, path := range []string{filepath.Join(s.OCI.Root, s.Container), s.Cgroup.Memory, s.Cgroup.CPU, filepath.Join(run.Dir, supervise.BundleDir)} {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("%s is left behind", path)
 		}
@@ -257,7 +257,7 @@ func TestSweep(t *testing.T) {
 	gone(t, run)
 	r := newRuntime(t)
 	defer r.Close()
-	if _, err := os.Stat(filepath.Join(s.RuncRoot, s.Container)); err == nil {
+	if _, err := os.Stat(filepath.Join(s.OCI.Root, s.Container)); err == nil {
 		t.Error("the container is still there")
 	}
 	if got := recovered(t, r, run); got.Reason != compute.ReasonCrashed {
@@ -299,7 +299,7 @@ func TestStartCancelled(t *testing.T) {
 		}
 	}
 	t.Logf("%d of 25 were quick enough to start", started)
-	left, err := os.ReadDir(r.engine.runcRoot())
+	left, err := os.ReadDir(r.oci.Root)
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
@@ -324,7 +324,7 @@ func TestLost(t *testing.T) {
 		"pid reused": {Process: taskrecord.Process{PID: me.PID, Boot: me.Boot, Born: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.ID, s.Container, s.Runc, s.RuncRoot, s.Started = "x", "moyai-none", r.config.Runc, r.engine.runcRoot(), time.Now()
+			s.ID, s.Container, s.OCI, s.Started = "x", "moyai-none", r.oci, time.Now()
 			run := compute.Run{ID: "x", Dir: t.TempDir()}
 			if err := taskrecord.Write(run.Dir, supervise.StateFile, s); err != nil {
 				t.Fatal(err)

@@ -21,6 +21,7 @@ type Runtime struct {
 	config Config
 	engine *engine
 	images *images
+	oci    supervise.OCI // what makes this tier's containers
 
 	mu    sync.Mutex
 	tasks map[string]*task // running, by directory
@@ -46,6 +47,7 @@ func New(config Config) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{config: config, engine: e, images: &images{engine: e, config: config, hashes: map[fileID]string{}}, tasks: map[string]*task{}}
+	r.oci = e.oci(config.Tier)
 	r.sweep()
 	return r, nil
 }
@@ -59,33 +61,47 @@ func (c *Config) find() error {
 	if c.Home, err = filepath.Abs(c.Home); err != nil {
 		return unavailable("home", err)
 	}
-	for _, program := range []struct {
-		path *string
-		name string
-		fix  string
-	}{
-		{&c.Runc, "runc", "apt-get install runc"},
+	oci := program{&c.Runc, "runc", "apt-get install runc"}
+	switch c.Tier {
+	case compute.TierContainer:
+	case compute.TierGVisor:
+		oci = program{&c.Runsc, "runsc", "`make runsc` builds it beside this program, or see https://gvisor.dev/docs/user_guide/install"}
+	default:
+		return fmt.Errorf("%w: containers have no tier %q", compute.ErrUnavailable, c.Tier)
+	}
+	for _, p := range []program{
+		oci,
 		{&c.Containerd, "containerd", "apt-get install containerd"},
 		{&c.Worker, "moyai-worker", "put it beside this program (make build does)"},
 	} {
-		if *program.path != "" || program.name == "containerd" && c.Socket != "" {
+		if *p.path != "" || p.name == "containerd" && c.Socket != "" {
 			continue
 		}
-		if *program.path, err = lookPath(program.name); err != nil {
-			return fmt.Errorf("%w: %s is not installed: %s", compute.ErrUnavailable, program.name, program.fix)
+		if *p.path, err = lookPath(p.name); err != nil {
+			return fmt.Errorf("%w: %s is not installed: %s", compute.ErrUnavailable, p.name, p.fix)
 		}
 	}
 	if c.Gateway == "" {
 		c.Gateway, _ = lookPath("moyai-egress") // without it there is no egress, and nothing else is amiss
 	}
-	said, err := exec.Command(c.Runc, "--version").Output()
+	said, err := exec.Command(*oci.path, "--version").Output()
 	if err != nil {
-		return unavailable("run "+c.Runc, err)
+		return unavailable("run "+*oci.path, err)
 	}
-	if !bytes.Contains(said, []byte("libseccomp:")) {
+	c.countsPids = bytes.Contains(said, []byte(patchedRunsc))
+	if c.Tier == compute.TierContainer && !bytes.Contains(said, []byte("libseccomp:")) {
 		return fmt.Errorf("%w: %s is built without seccomp, so its containers could use every system call: apt-get install runc", compute.ErrUnavailable, c.Runc)
 	}
 	return nil
+}
+
+// patchedRunsc is in the version of a runsc that scripts/gvisor.sh built.
+const patchedRunsc = "-moyai"
+
+// program is an executable that is needed, and how it is had.
+type program struct {
+	path      *string
+	name, fix string
 }
 
 // lookPath looks beside this program, then in PATH, then where root's PATH may
@@ -113,6 +129,9 @@ func lookPath(name string) (string, error) {
 // Name implements compute.Runtime.
 func (r *Runtime) Name() string { return Name }
 
+// Tier implements compute.Runtime.
+func (r *Runtime) Tier() compute.Tier { return r.config.Tier }
+
 // Close implements compute.Runtime. A containerd of ours stays, for the next.
 func (r *Runtime) Close() error {
 	r.engine.close()
@@ -131,7 +150,7 @@ func (r *Runtime) StopEngine() error {
 // sweep ends containers whose supervisor was killed while nobody was there to
 // see it: without one their limits do not hold.
 func (r *Runtime) sweep() {
-	entries, err := os.ReadDir(r.engine.runcRoot())
+	entries, err := os.ReadDir(r.oci.Root)
 	if err != nil {
 		return
 	}
@@ -144,20 +163,10 @@ func (r *Runtime) sweep() {
 			}
 			defer held.Close()
 		}
-		if err := deleteContainer(r.config.Runc, r.engine.runcRoot(), e.Name()); err == nil {
+		if err := r.oci.Delete(e.Name()); err == nil {
 			os.Remove(path)
 		}
 	}
-}
-
-// deleteContainer kills and removes a container, its processes and its cgroup.
-// One that is not there is no error.
-func deleteContainer(runc, root, id string) error {
-	said, err := exec.Command(runc, "--root", root, "delete", "--force", id).CombinedOutput()
-	if err == nil || bytes.Contains(said, []byte("does not exist")) {
-		return nil
-	}
-	return fmt.Errorf("runc delete: %w: %s", err, bytes.TrimSpace(said))
 }
 
 // prepared implements compute.Prepared.
@@ -266,9 +275,9 @@ func (r *Runtime) version(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", failed(ctx, "ask for its version", err)
 	}
-	said, err := exec.CommandContext(ctx, r.config.Runc, "--version").Output()
+	said, err := exec.CommandContext(ctx, r.oci.Path, "--version").Output()
 	if err != nil {
-		return "", failed(ctx, "ask runc for its version", err)
+		return "", failed(ctx, "ask "+r.oci.Path+" for its version", err)
 	}
 	first, _, _ := strings.Cut(string(said), "\n")
 	return "containerd " + v.Version + ", " + strings.Replace(first, " version", "", 1), nil
@@ -288,11 +297,11 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 		volumes[i] = v.File
 	}
 	job := supervise.Job{
-		ID: id, Dir: run.Dir, Runc: p.r.config.Runc, RuncRoot: p.r.engine.runcRoot(),
+		ID: id, Dir: run.Dir, OCI: p.r.oci,
 		ImageLock: p.r.images.lock(p.hash), TaskLock: p.r.engine.lock(id),
 		Lowers: p.image.Lowers, Inputs: inputs, Volumes: volumes, Stdin: run.Stdin,
 		UIDBase: base, IDs: idsPerContainer, UID: int(base + p.image.User.UID), GID: int(base + p.image.User.GID),
-		MemoryBytes: limits.MemoryBytes, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,
+		MemoryBytes: limits.MemoryBytes, OverheadBytes: p.r.overhead(), Pids: limits.Pids, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,
 		LogBytes: limits.LogBytes, TruncateLogs: limits.TruncateLogs, Timeout: limits.Timeout,
 	}
 	if p.spec.Egress != nil {
@@ -307,10 +316,13 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 
 // checkEgress refuses what this machine cannot give.
 //
-// Errors: compute.ErrUnavailable.
+// Errors: compute.ErrInvalidSpec for gVisor, compute.ErrUnavailable.
 func (r *Runtime) checkEgress(spec *compute.Spec) error {
 	if spec.Egress == nil {
 		return nil
+	}
+	if r.oci.GVisor() {
+		return fmt.Errorf("%w: egress is not supported at the tier %s yet", compute.ErrInvalidSpec, r.config.Tier)
 	}
 	e := *spec.Egress // the caller's stays as it is
 	e.EnsureDefaults()

@@ -24,6 +24,9 @@ func New(Config) (*Runtime, error) { return nil, errNoLinux }
 // Name implements compute.Runtime.
 func (*Runtime) Name() string { return Name }
 
+// Tier implements compute.Runtime.
+func (*Runtime) Tier() compute.Tier { return compute.TierContainer }
+
 // Probe implements compute.Runtime.
 func (*Runtime) Probe(context.Context) (compute.Capabilities, error) {
 	return compute.Capabilities{}, errNoLinux

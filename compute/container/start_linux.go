@@ -51,7 +51,7 @@ func (r *Runtime) Start(ctx context.Context, cp compute.Prepared, run compute.Ru
 		os.RemoveAll(filepath.Join(run.Dir, supervise.BundleDir))
 		return nil, err
 	}
-	return t, nil
+	return t.shown(), nil
 }
 
 // draw picks a name and a range of user ids. Two containers with the same range
@@ -98,7 +98,7 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 		return fail(err)
 	}
 	now := time.Now()
-	s := &state{ID: run.ID, Container: id, Runc: r.config.Runc, RuncRoot: r.engine.runcRoot(), Lock: r.engine.lock(id),
+	s := &state{ID: run.ID, Container: id, OCI: r.oci, Lock: r.engine.lock(id),
 		Started: now, Limits: p.spec.Limits}
 	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
 		return fail(unavailable("identify the supervisor", err))
@@ -203,7 +203,7 @@ func (r *Runtime) abandon(h *helper, id string) {
 		<-h.gone
 	}
 	// It has undone its work, unless it was killed.
-	if err := deleteContainer(r.config.Runc, r.engine.runcRoot(), id); err == nil {
+	if err := r.oci.Delete(id); err == nil {
 		os.Remove(r.engine.lock(id))
 	}
 }

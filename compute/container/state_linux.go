@@ -18,9 +18,8 @@ import (
 // instruction. It is all that Recover needs.
 type state struct {
 	ID                 string
-	Container          string // runc's name for it
-	Runc               string
-	RuncRoot           string
+	Container          string // the OCI runtime's name for it
+	OCI                supervise.OCI
 	Lock               string // what the supervisor holds while it stands over the container
 	taskrecord.Process        // the supervisor
 	// Init is the container's first process; of no number where the image cannot

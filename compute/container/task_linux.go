@@ -40,13 +40,22 @@ func (r *Runtime) Recover(_ context.Context, run compute.Run) (compute.Task, err
 	t, ok := r.tasks[run.Dir]
 	r.mu.Unlock()
 	if ok && t.run.ID == run.ID {
-		return t, nil
+		return t.shown(), nil
 	}
 	s, err := readState(run)
 	if err != nil {
 		return nil, err
 	}
-	return r.adopt(run, s, s.Started, s.Open()), nil
+	return r.adopt(run, s, s.Started, s.Open()).shown(), nil
+}
+
+// shown is what a caller sees of a task: gVisor's cannot be entered yet, as what runs
+// in its sandbox are no processes of the host.
+func (t *task) shown() compute.Task {
+	if t.state.OCI.GVisor() {
+		return struct{ compute.Task }{t}
+	}
+	return t
 }
 
 // adopt makes the Task and begins to watch it.
@@ -87,7 +96,7 @@ func (t *task) settle() compute.Result {
 	if ok {
 		return fromFinal(f)
 	}
-	err := deleteContainer(t.state.Runc, t.state.RuncRoot, t.state.Container)
+	err := t.state.OCI.Delete(t.state.Container)
 	os.RemoveAll(filepath.Join(t.run.Dir, supervise.BundleDir))
 	u := t.measure()
 	f = supervise.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes, EgressBytes: u.EgressBytes,

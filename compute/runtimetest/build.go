@@ -1,6 +1,7 @@
 package runtimetest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -46,10 +47,14 @@ func CacheDir(tb testing.TB) string {
 	return dir
 }
 
-// artefacts is one directory per user: go build's own cache makes rebuilding
-// cheap, and nothing piles up.
+// artefacts is one directory per user and test package: go build's own cache makes
+// rebuilding cheap, nothing piles up, and two checkouts may be tested at once.
 func artefacts(tb testing.TB) string {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("moyai-runtimetest-%d", os.Getuid()))
+	where, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("moyai-runtimetest-%d-%.8x", os.Getuid(), sha256.Sum256([]byte(where))))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		tb.Fatal(err)
 	}

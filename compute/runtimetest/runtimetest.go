@@ -50,6 +50,10 @@ type Traits struct {
 	// ScratchInMemory: /tmp is a part of the memory, so that filling it is the
 	// program's own failure. Without it, it counts as output.
 	ScratchInMemory bool
+	// OwnKernel: the system is not this machine's, but one that runs in a process of
+	// its own. What a program sets in /proc moves only that, and memory beyond the
+	// limit ends all of it rather than the process that asked for most.
+	OwnKernel bool
 	// Volumes: it is a compute.VolumeKeeper.
 	Volumes bool
 	// Interactive: tasks can be entered while they run (compute.Interactive). It

@@ -142,6 +142,9 @@ func FindWorker() (string, error) {
 // Name implements compute.Runtime.
 func (r *Runtime) Name() string { return Name }
 
+// Tier implements compute.Runtime.
+func (r *Runtime) Tier() compute.Tier { return compute.TierSandbox }
+
 // Probe implements compute.Runtime: it runs a real program of 8 instructions
 // and reports the walls that stood while it ran.
 func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {

@@ -12,6 +12,7 @@ import (
 
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider"
@@ -68,7 +69,7 @@ func healthy(t *testing.T) (Patient, *rolls) {
 	return Patient{
 		Home: home, Start: "moyai provide", Node: "http://node:26657", OpenFiles: 20000, Clock: func() time.Time { return now },
 		Machine:  machine.Machine{Disk: machine.Disk{Path: home, Size: 1 << 40, Free: 1 << 39}},
-		Runtimes: []probe.Runtime{{Name: "wasm", Runs: "WebAssembly programs", Tier: probe.TierSandbox, Found: true, Version: "wazero"}},
+		Runtimes: []probe.Runtime{{Name: "wasm", Runs: "WebAssembly programs", Tier: compute.TierSandbox, Found: true, Version: "wazero"}},
 		Walls:    []probe.Wall{{Name: "seccomp", Held: true}, {Name: "landlock", Held: true}},
 		Status: &provider.Status{
 			Bidding: true, Addresses: []string{"/ip4/127.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/4001"}, Reach: p2p.ReachDirect, Members: 3,
@@ -99,7 +100,7 @@ var ailments = map[string]struct {
 	}, "WebAssembly programs", Problem, "no moyai-worker", "make build"},
 	"half a sandbox": {func(_ *testing.T, p *Patient, _ *rolls) { p.Runtimes[0].Why = "landlock: no" }, "WebAssembly programs", Warning, "landlock", ""},
 	"no containerd": {func(_ *testing.T, p *Patient, _ *rolls) {
-		p.Runtimes = append(p.Runtimes, probe.Runtime{Runs: "containers", Tier: probe.TierContainer, Why: "not running"})
+		p.Runtimes = append(p.Runtimes, probe.Runtime{Runs: "containers", Tier: compute.TierContainer, Why: "not running"})
 	}, "containers", OK, "not needed yet", ""},
 	"an open wall": {func(_ *testing.T, p *Patient, _ *rolls) {
 		p.Walls[1] = probe.Wall{Name: "landlock", Why: "old kernel", Fix: "boot a newer one"}

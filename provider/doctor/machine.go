@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/mechanism/match"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider/machine"
@@ -25,7 +26,7 @@ func (e *examination) runtimes(context.Context) {
 			e.add(OK, r.Runs, text, "")
 		case r.Found:
 			e.add(Warning, r.Runs, text, r.Fix)
-		case r.Tier == probe.TierSandbox:
+		case r.Tier == compute.TierSandbox:
 			e.add(Problem, r.Runs, text, r.Fix)
 		default:
 			e.add(OK, r.Runs, text+"; not needed yet", "")

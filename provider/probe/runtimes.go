@@ -24,40 +24,20 @@ import (
 	"github.com/moyai-network/moyai/compute"
 )
 
-// Tier is how far a runtime keeps a tenant's program from the machine.
-type Tier string
-
-// Tiers, the strongest first.
+// Names of the runtimes that provide --containers uses.
 const (
-	TierSandbox   Tier = "sandbox"   // no system calls of its own: WebAssembly in a walled-in process
-	TierGVisor    Tier = "gvisor"    // its system calls are answered by a kernel of its own
-	TierContainer Tier = "container" // namespaces and limits of the machine's own kernel
+	Containerd = "containerd" // with runc
+	Runsc      = "runsc"      // over containerd's images
 )
-
-// Means says what a tier is, for a person.
-func (t Tier) Means() string {
-	switch t {
-	case TierSandbox:
-		return "the program makes no system calls of its own"
-	case TierGVisor:
-		return "the program talks to a kernel of its own"
-	case TierContainer:
-		return "the program shares this machine's kernel"
-	}
-	return ""
-}
-
-// Containerd is the Name of the runtime that provide --containers uses.
-const Containerd = "containerd"
 
 // Runtime is a program that runs programs, found or not.
 type Runtime struct {
-	Name    string `json:"name"`
-	Runs    string `json:"runs"`
-	Tier    Tier   `json:"tier"`
-	Found   bool   `json:"found"`
-	Version string `json:"version,omitempty"`
-	Where   string `json:"where,omitempty"`
+	Name    string       `json:"name"`
+	Runs    string       `json:"runs"`
+	Tier    compute.Tier `json:"tier"`
+	Found   bool         `json:"found"`
+	Version string       `json:"version,omitempty"`
+	Where   string       `json:"where,omitempty"`
 	// Walls are what the runtime itself tried and found to hold.
 	Walls []string `json:"walls,omitempty"`
 	Why   string   `json:"why,omitempty"` // why it cannot be used as it is
@@ -93,8 +73,14 @@ func Usual() Places {
 	return Places{Containerd: containerd, Docker: docker, Program: findProgram, Patience: 2 * time.Second}
 }
 
-// findProgram also finds what only root's PATH has.
+// findProgram also finds what lies beside this program, and what only root's PATH
+// has.
 func findProgram(name string) (string, error) {
+	if self, err := os.Executable(); err == nil {
+		if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name)); err == nil {
+			return path, nil
+		}
+	}
 	path, err := exec.LookPath(name)
 	for _, dir := range []string{"/usr/sbin", "/sbin"} {
 		if err == nil {
@@ -113,7 +99,7 @@ func Runtimes(ctx context.Context, p Places) []Runtime {
 // WebAssembly asks our own runtime. rt is nil if it could not be made, for the
 // reason err.
 func WebAssembly(ctx context.Context, rt compute.Runtime, err error) Runtime {
-	r := Runtime{Name: "wasm", Runs: "WebAssembly programs", Tier: TierSandbox}
+	r := Runtime{Name: "wasm", Runs: "WebAssembly programs", Tier: compute.TierSandbox}
 	var c compute.Capabilities
 	if err == nil {
 		c, err = rt.Probe(ctx)
@@ -130,17 +116,10 @@ func WebAssembly(ctx context.Context, rt compute.Runtime, err error) Runtime {
 // containerd needs its program and runc, and a runc that filters system calls. Its
 // daemon need not run: a provider starts one of its own.
 func (p Places) containerd(ctx context.Context) Runtime {
-	r := Runtime{Name: Containerd, Runs: "containers", Tier: TierContainer}
-	version, where, err := p.ask(ctx, p.Containerd, askContainerd)
-	if err != nil {
-		path, absent := p.Program("containerd")
-		if absent != nil {
-			r.Why, r.Fix = "not installed", "sudo apt install containerd runc"
-			return r
-		}
-		version, where = "containerd", path
+	r := Runtime{Name: Containerd, Runs: "containers", Tier: compute.TierContainer}
+	if !p.images(ctx, &r) {
+		return r
 	}
-	r.Version, r.Where = version, where
 	runc, why, fix := p.runc(ctx)
 	if why != "" {
 		r.Why, r.Fix = why, fix
@@ -148,6 +127,21 @@ func (p Places) containerd(ctx context.Context) Runtime {
 	}
 	r.Found, r.Version = true, r.Version+", "+runc
 	return r
+}
+
+// images finds what keeps and unpacks images for r.
+func (p Places) images(ctx context.Context, r *Runtime) bool {
+	version, where, err := p.ask(ctx, p.Containerd, askContainerd)
+	if err != nil {
+		path, absent := p.Program("containerd")
+		if absent != nil {
+			r.Why, r.Fix = "not installed", "sudo apt install containerd runc"
+			return false
+		}
+		version, where = "containerd", path
+	}
+	r.Version, r.Where = version, where
+	return true
 }
 
 func (p Places) runc(ctx context.Context) (version, why, fix string) {
@@ -164,10 +158,9 @@ func (p Places) runc(ctx context.Context) (version, why, fix string) {
 }
 
 func (p Places) runsc(ctx context.Context) Runtime {
-	r := Runtime{Name: "runsc", Runs: "containers (gVisor)", Tier: TierGVisor}
-	path, err := p.Program("runsc")
-	if err != nil {
-		r.Why, r.Fix = "not installed", "see https://gvisor.dev/docs/user_guide/install"
+	r := Runtime{Name: Runsc, Runs: "containers (gVisor)", Tier: compute.TierGVisor}
+	if _, err := p.Program("runsc"); err != nil {
+		r.Why, r.Fix = "not installed", "`make runsc` in a clone of this project, or https://gvisor.dev/docs/user_guide/install"
 		return r
 	}
 	out, err := p.output(ctx, "runsc", "--version")
@@ -175,13 +168,20 @@ func (p Places) runsc(ctx context.Context) Runtime {
 		r.Why, r.Fix = err.Error(), "run `runsc --version`"
 		return r
 	}
+	if !p.images(ctx, &r) {
+		r.Why = "runsc is here, containerd is " + r.Why
+		return r
+	}
 	line, _, _ := strings.Cut(strings.TrimSpace(out), "\n")
-	r.Found, r.Version, r.Where = true, strings.Replace(line, " version", "", 1), path
+	r.Found, r.Version = true, r.Version+", "+strings.Replace(line, " version", "", 1)
+	if !strings.Contains(line, "-moyai") { // see scripts/gvisor.sh
+		r.Why, r.Fix = "it cannot be told a limit of processes", "`make runsc` builds one that can"
+	}
 	return r
 }
 
 func (p Places) docker(ctx context.Context) Runtime {
-	r := Runtime{Name: "docker", Runs: "containers (Docker API)", Tier: TierContainer}
+	r := Runtime{Name: "docker", Runs: "containers (Docker API)", Tier: compute.TierContainer}
 	version, where, err := p.ask(ctx, p.Docker, askDocker)
 	if err != nil {
 		r.Why, r.Fix = err.Error(), asRootOr(err, "sudo systemctl start docker")

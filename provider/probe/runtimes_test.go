@@ -130,13 +130,23 @@ func TestRunc(t *testing.T) {
 }
 
 func TestRunsc(t *testing.T) {
-	p := Places{Patience: time.Minute, Program: scripts(t, map[string]string{"runsc": `echo "runsc version release-20250407.0"; echo "spec: 1.1.0-rc.1"`})}
-	if r := p.runsc(t.Context()); !r.Found || r.Version != "runsc release-20250407.0" || r.Tier != TierGVisor {
-		t.Errorf("%+v", r)
-	}
-	p.Program = scripts(t, nil)
-	if r := p.runsc(t.Context()); r.Found || r.Why != "not installed" || r.Fix == "" {
-		t.Errorf("%+v", r)
+	const stock, ours = `echo "runsc version release-20250407.0"; echo "spec: 1.1.0-rc.1"`, `echo "runsc version 20260905-moyai"`
+	for _, c := range []struct {
+		programs     map[string]string
+		found        bool
+		version, why string
+	}{
+		{map[string]string{"runsc": ours, "containerd": ""}, true, "containerd, runsc 20260905-moyai", ""},
+		{map[string]string{"runsc": stock, "containerd": ""}, true, "containerd, runsc release-20250407.0", "limit of processes"},
+		{map[string]string{"runsc": ours}, false, "", "containerd is not installed"},
+		{map[string]string{"runsc": "exit 1", "containerd": ""}, false, "", "exit status 1"},
+		{nil, false, "", "not installed"},
+	} {
+		p := Places{Patience: time.Minute, Program: scripts(t, c.programs)}
+		r := p.runsc(t.Context())
+		if r.Found != c.found || r.Version != c.version || !strings.Contains(r.Why, c.why) || (r.Why == "") != (c.why == "") || (r.Why == "") != (r.Fix == "") || r.Tier != compute.TierGVisor {
+			t.Errorf("%v: %+v", c.programs, r)
+		}
 	}
 }
 

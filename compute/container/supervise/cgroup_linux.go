@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Cgroup is where the kernel accounts for one container, in either version of
@@ -120,6 +122,37 @@ func (c Cgroup) Processes() []int {
 		}
 	}
 	return pids
+}
+
+// CgroupParent holds all containers, whoever started them.
+const CgroupParent = "/moyai/"
+
+// clearGroups ends what runs in a group and removes it, in every hierarchy.
+func clearGroups(path string) error {
+	mounts, err := cgroupMounts()
+	if err != nil {
+		return err
+	}
+	for _, mount := range mounts {
+		err = errors.Join(err, clearGroup(filepath.Join(mount, path)))
+	}
+	return err
+}
+
+func clearGroup(dir string) error {
+	const patience = 5 * time.Second
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Rmdir(dir)
+		if err == nil || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		for _, pid := range (Cgroup{Memory: dir}).Processes() {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have gone
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("remove control group %s: %w", dir, err)
+		}
+	}
 }
 
 func (c Cgroup) field(dir, file, name string) uint64 {

@@ -192,7 +192,7 @@ func (d *door) admit(e Entry, streams []*os.File) (*visitor, error) {
 		defer c.close()
 		args = append(args, "--console-socket", base+".tty")
 	}
-	cmd := d.s.runcTo(log, append(args, d.s.job.ID)...)
+	cmd := d.s.job.OCI.Command(d.s.job.ID, log, append(args, d.s.job.ID)...)
 	if !e.Terminal {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = streams[0], streams[1], streams[2]
 	}

@@ -10,16 +10,22 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Inside is the mode of a container that looks at its own walls, for a runtime's
 // Probe: it is the whole content of the image.
 const Inside = "look-around"
 
+// Mine is a file that it leaves in /out, to be seen from outside.
+const Mine = "mine"
+
 // Report is what was found inside.
 type Report struct {
 	Seccomp, NoNewPrivs, CapEff, CapBnd string // as /proc/self/status has them
 	UIDMap                              string // the first line of /proc/self/uid_map
+	Kernel                              string // its release
 	Interfaces                          []string
 	RootWritable                        bool
 	Children                            int // how many processes could be started before it was refused
@@ -57,6 +63,11 @@ func lookAround(args []string) int {
 	}
 	ids, _ := os.ReadFile("/proc/self/uid_map")
 	r.UIDMap, _, _ = strings.Cut(strings.Join(strings.Fields(string(ids)), " "), "\n")
+	var kernel unix.Utsname
+	if unix.Uname(&kernel) == nil {
+		r.Kernel = unix.ByteSliceToString(kernel.Release[:])
+	}
+	_ = os.WriteFile("/out/"+Mine, nil, 0o600) // who does not find it knows enough
 	interfaces, _ := net.Interfaces()
 	for _, i := range interfaces {
 		r.Interfaces = append(r.Interfaces, i.Name)

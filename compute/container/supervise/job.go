@@ -55,7 +55,8 @@ const (
 	CountersFile = "counters"   // bytes under /out, as last measured
 	EgressFile   = "egress"     // bytes to and from the internet (uplink.Count)
 	BundleDir    = "bundle"     // the OCI bundle and scratch of the supervisor
-	RuncLog      = "runc.log"   // what runc said, in the bundle
+	RuncLog      = "runc.log"   // what runc or runsc said, in the bundle
+	PanicLog     = "panic.log"  // the last words of gVisor's kernel, beside it
 	WorkerLog    = "supervisor.log"
 )
 
@@ -72,10 +73,9 @@ const maxMessage = 4 << 20
 // Job is all that a supervisor needs to know. It is read from standard input as
 // one line of JSON.
 type Job struct {
-	ID       string // the container's name for runc
-	Dir      string // the task's directory
-	Runc     string // path of the OCI runtime
-	RuncRoot string // its state directory
+	ID  string // the container's name
+	Dir string // the task's directory
+	OCI OCI
 	ImageLock,
 	TaskLock string // files to hold a lock on: shared, and alone
 	Lowers []string // layers of the image, topmost first
@@ -86,8 +86,13 @@ type Job struct {
 	// UIDBase is the host's number of the container's user 0; IDs many follow.
 	UIDBase, IDs uint32
 	// UID and GID are the host's numbers of the container's user.
-	UID, GID     int
-	MemoryBytes  uint64
+	UID, GID    int
+	MemoryBytes uint64
+	// OverheadBytes are allowed beside MemoryBytes, for what the sandbox itself needs.
+	OverheadBytes uint64
+	// Pids is enforced by OCI's own means too where the host's processes are not the
+	// container's.
+	Pids         uint64
 	OutputBytes  uint64
 	OutputFiles  uint64
 	LogBytes     uint64

@@ -55,7 +55,9 @@ type supervisor struct {
 	uplink *uplink.Uplink // nil without egress
 	begun  time.Time
 
-	children *children
+	children  *children
+	unbounded chan string   // why a limit could not be set
+	limiting  chan struct{} // closed when that is over; nil if nobody does it
 
 	refused string         // why its program cannot be executed, if so
 	why     compute.Reason // why we killed it, if we did
@@ -70,7 +72,7 @@ func stand(in io.Reader, out io.Writer) error {
 	signal.Notify(signals, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
 	said := bufio.NewReader(io.LimitReader(in, maxMessage))
-	s := &supervisor{pidfd: -1, children: reapChildren()}
+	s := &supervisor{pidfd: -1, children: reapChildren(), unbounded: make(chan string, 1)}
 	line, err := said.ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &s.job)
@@ -158,7 +160,7 @@ func (s *supervisor) create() error {
 	}
 	defer stderr.Close()
 	pidFile := filepath.Join(s.job.Dir, BundleDir, "pid")
-	cmd := s.runc("create", "--bundle", filepath.Join(s.job.Dir, BundleDir), "--pid-file", pidFile, s.job.ID)
+	cmd := s.oci("create", "--bundle", filepath.Join(s.job.Dir, BundleDir), "--pid-file", pidFile, s.job.ID)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	defer s.children.claim()()
 	if err := s.children.run(cmd); err != nil {
@@ -166,7 +168,7 @@ func (s *supervisor) create() error {
 		if s.refused = tenantsFault(why); s.refused != "" {
 			return nil // a result, not a failure: reported once the caller has its record
 		}
-		return fmt.Errorf("runc create: %s", why)
+		return fmt.Errorf("create: %s", why)
 	}
 	if err := s.hold(pidFile); err != nil {
 		return err
@@ -248,45 +250,63 @@ func (s *supervisor) start() error {
 	if s.refused != "" {
 		return nil
 	}
-	cmd := s.runc("start", s.job.ID)
-	if err := s.children.run(cmd); err != nil {
-		return fmt.Errorf("runc start: %s", s.runcSaid(err))
+	if err := s.children.run(s.oci("start", s.job.ID)); err != nil {
+		// runsc looks for the program only now.
+		if s.refused = tenantsFault(s.runcSaid(err)); s.refused != "" {
+			return nil
+		}
+		return fmt.Errorf("start: %s", s.runcSaid(err))
+	}
+	if s.job.OCI.CountsPids {
+		s.limiting = make(chan struct{})
+		go s.limitPids()
 	}
 	return nil
 }
 
-func (s *supervisor) runc(args ...string) *exec.Cmd { return s.runcTo(s.runcLog(), args...) }
-
-// runcLog is where runc says what went wrong.
-func (s *supervisor) runcLog() string { return filepath.Join(s.job.Dir, BundleDir, RuncLog) }
-
-func (s *supervisor) runcTo(log string, args ...string) *exec.Cmd {
-	cmd := exec.Command(s.job.Runc, append([]string{"--root", s.job.RuncRoot, "--log", log, "--log-format", "json"}, args...)...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	return cmd
+// limitPids bounds the processes within gVisor. Those of the host are its own and
+// their number follows from it, so that the control group there is a second wall.
+func (s *supervisor) limitPids() {
+	defer close(s.limiting)
+	cmd := s.oci("write-control", s.job.ID, "pids", "/"+s.job.ID, "pids.max", strconv.FormatUint(s.job.Pids, 10))
+	cmd.Stdout = os.Stderr // where it says what is wrong
+	if err := s.children.run(cmd); err != nil {
+		s.unbounded <- err.Error()
+	}
 }
+
+func (s *supervisor) oci(args ...string) *exec.Cmd {
+	return s.job.OCI.Command(s.job.ID, s.runcLog(), args...)
+}
+
+// runcLog is where runc or runsc says what went wrong.
+func (s *supervisor) runcLog() string { return filepath.Join(s.job.Dir, BundleDir, RuncLog) }
 
 func (s *supervisor) runcSaid(err error) string { return runcSaid(s.runcLog(), err) }
 
-// runcSaid is runc's own explanation of err: the last error in its log.
+// runcSaid is the program's own explanation of err: the errors in its log.
 func runcSaid(log string, err error) string {
-	said := err.Error()
-	f, openErr := os.Open(log)
-	if openErr != nil {
-		return said
-	}
-	defer f.Close()
-	scan := bufio.NewScanner(io.LimitReader(f, 1<<20))
-	for scan.Scan() {
-		var line struct{ Level, Msg string }
-		if json.Unmarshal(scan.Bytes(), &line) == nil && line.Level == "error" {
-			said = line.Msg
+	var said []string
+	if f, openErr := os.Open(log); openErr == nil {
+		defer f.Close()
+		lines := json.NewDecoder(io.LimitReader(f, 1<<20)) // not all of it is in lines
+		for {
+			var line struct{ Level, Msg string }
+			if lines.Decode(&line) != nil {
+				break
+			}
+			if line.Level == "error" {
+				said = append(said, line.Msg)
+			}
 		}
 	}
-	return said
+	if len(said) == 0 && err != nil {
+		return err.Error()
+	}
+	return strings.Join(said, "; ")
 }
 
-// tenantsFault picks out of runc's words those that are about the image: its
+// tenantsFault picks out of runc's or runsc's words those that are about the image: its
 // program is not there, or is none, or what it has where something must be
 // mounted leads nowhere.
 func tenantsFault(said string) string {
@@ -294,6 +314,12 @@ func tenantsFault(said string) string {
 		if _, at, ok := strings.Cut(said, "to rootfs at "); ok && strings.Contains(at, words) {
 			where, _, _ := strings.Cut(at, ":")
 			return fmt.Sprintf("%s in it is in the way (%s)", where, words)
+		}
+	}
+	// runsc's own; it has no program that cannot be executed but these.
+	for _, about := range []string{"failed to load ", "error finding executable ", "creating mount point ", "resolving symlinks to "} {
+		if _, rest, ok := strings.Cut(said, about); ok {
+			return rest
 		}
 	}
 	for _, words := range []string{"executable file not found", "no such file or directory", "permission denied", "exec format error", "not a directory"} {
@@ -309,21 +335,32 @@ func tenantsFault(said string) string {
 
 // undo leaves nothing behind of a container that is not to be.
 func (s *supervisor) undo() {
+	s.finish()
+	s.door.close()
+	s.disconnect()
+	s.remove()
+}
+
+// finish kills what has not ended by itself.
+func (s *supervisor) finish() {
 	if s.pidfd >= 0 {
 		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0) // it may be gone
 		<-s.end
 		unix.Close(s.pidfd)
 		s.pidfd = -1
 	}
-	s.door.close()
-	s.disconnect()
-	s.remove()
 }
 
 // remove takes the container, its cgroup and its bundle away.
 func (s *supervisor) remove() {
-	if err := s.children.run(s.runc("delete", "--force", s.job.ID)); err != nil && !strings.Contains(s.runcSaid(err), "does not exist") {
-		fmt.Fprintln(os.Stderr, "supervise: runc delete:", s.runcSaid(err))
+	if s.limiting != nil {
+		<-s.limiting // it writes into the bundle, and fails soon without its sandbox
+	}
+	if err := s.children.run(s.oci("delete", "--force", s.job.ID)); err != nil && !strings.Contains(s.runcSaid(err), "does not exist") {
+		fmt.Fprintln(os.Stderr, "supervise: delete:", s.runcSaid(err))
+	}
+	if err := s.job.OCI.forget(s.job.ID); err != nil {
+		fmt.Fprintln(os.Stderr, "supervise:", err)
 	}
 	os.RemoveAll(filepath.Join(s.job.Dir, BundleDir))
 	os.Remove(s.job.TaskLock) // last: a container without it is taken for forsaken

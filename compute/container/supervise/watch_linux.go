@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,11 +13,16 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // lookEvery is the shortest pause between two looks at /out: what a container
 // can write meanwhile is what it can have beyond its limit.
 const lookEvery = 20 * time.Millisecond
+
+// endingPatience is how long a sandbox may take to end with its program: what
+// cannot be told a limit has most likely ended.
+const endingPatience = 5 * time.Second
 
 // ended is how the container's first process went.
 type ended struct {
@@ -25,25 +31,28 @@ type ended struct {
 	peak   uint64
 	oom    bool
 	disk   bool
+	broke  bool // gVisor's kernel itself gave up
 }
 
 // watch holds the container to its limits until nothing of it runs.
 func (s *supervisor) watch(signals <-chan os.Signal) ended {
 	if s.refused != "" {
+		s.finish()
 		return ended{}
 	}
 	deadline := time.NewTimer(s.job.Timeout)
 	defer deadline.Stop()
 	look := time.NewTimer(0)
 	defer look.Stop()
-	var graceOver <-chan time.Time
+	var graceOver, tooFree <-chan time.Time
 	alarm, cutOff := s.logs.alarm, s.cutOff()
 	for {
 		select {
 		case status := <-s.end: // the kernel has ended all others of its pid namespace with it
 			end := ended{status: status}
 			end.cpu, end.peak = s.cgroup.Usage()
-			end.oom = s.cgroup.OutOfMemory(s.job.MemoryBytes)
+			end.oom = s.cgroup.OutOfMemory(s.job.MemoryBytes + s.job.OverheadBytes)
+			end.broke = s.broke(end.status)
 			end.disk = diskFull(s.job.Dir)
 			return end
 		case <-deadline.C:
@@ -63,6 +72,11 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 		case <-s.logs.full:
 			s.kill(compute.ReasonDisk)
 			s.logs.full = nil
+		case why := <-s.unbounded:
+			fmt.Fprintln(os.Stderr, "supervise: the limit of processes could not be set:", why)
+			tooFree = time.After(endingPatience)
+		case <-tooFree:
+			s.kill(compute.ReasonCrashed)
 		case <-look.C:
 			begin := time.Now()
 			if begin.Sub(s.begun) > s.job.Timeout || begin.Round(0).Sub(s.begun.Round(0)) > s.job.Timeout {
@@ -159,7 +173,7 @@ func (s *supervisor) judge(end ended) Final {
 	}
 	failed := code != 0
 	// The largest file a program may write is as large as all of them together.
-	brim := failed && s.out.bytes >= job.OutputBytes || end.status.Signal() == syscall.SIGXFSZ
+	brim := failed && s.out.bytes >= job.OutputBytes || end.status.Signal() == syscall.SIGXFSZ || code == fatal+int(syscall.SIGXFSZ)
 	final := func(why compute.Reason, code int, format string, args ...any) Final {
 		return Final{Reason: why.String(), ExitCode: code, Message: fmt.Sprintf(format, args...)}
 	}
@@ -170,12 +184,14 @@ func (s *supervisor) judge(end ended) Final {
 		return final(compute.ReasonDisk, -1, "the provider's disk was full")
 	case logsOver:
 		return final(compute.ReasonLogLimit, -1, "the program logged more than its limit of %s: log less, raise the limit, or let logs be truncated", size(job.LogBytes))
-	case s.out.over(job, 0), brim, killed && s.why == compute.ReasonOutputLimit:
+	case s.out.over(job, 0), brim && !end.broke, killed && s.why == compute.ReasonOutputLimit:
 		return final(compute.ReasonOutputLimit, -1, "the program wrote more than its output limit of %s or %d files", size(job.OutputBytes), job.OutputFiles)
 	case s.asked, killed && s.why == compute.ReasonStopped:
 		return final(compute.ReasonStopped, -1, "the task was stopped")
 	case killed && s.why == compute.ReasonDeadline:
 		return final(compute.ReasonDeadline, -1, "the program did not end within its timeout of %v: raise --timeout or give it less to do", job.Timeout)
+	case end.broke && !end.oom:
+		return final(compute.ReasonCrashed, -1, "the sandbox's own kernel failed, not the program")
 	case failed && end.oom:
 		return final(compute.ReasonMemory, code, "the program ran out of its memory limit of %s (files in /tmp, /run and /dev/shm count): raise --memory or use less", size(job.MemoryBytes))
 	case byItself && code == 0:
@@ -188,9 +204,32 @@ func (s *supervisor) judge(end ended) Final {
 		return final(compute.ReasonCrashed, -1, "something on the provider's machine killed the container: its owner, or a shortage of memory there")
 	default:
 		sig := end.status.Signal()
-		return final(compute.ReasonExited, 128+int(sig), "the program was ended by signal %d (%v)", int(sig), sig)
+		return final(compute.ReasonExited, fatal+int(sig), "the program was ended by signal %d (%v)", int(sig), sig)
 	}
 }
+
+// fatal and more is what shells answer for a program that a signal ended. gVisor's
+// kernel ends with that code when its program was.
+const fatal = 128
+
+// broke reports that gVisor's kernel ended by itself: it leaves a Go program's last
+// words, or says with code 128 that it could not go on.
+func (s *supervisor) broke(status syscall.WaitStatus) bool {
+	if !s.job.OCI.GVisor() || !status.Exited() {
+		return false
+	}
+	switch status.ExitStatus() {
+	case panicked:
+		said, err := taskrecord.Bounded(filepath.Join(s.job.Dir, BundleDir, PanicLog), 1<<20)
+		return err == nil && bytes.Contains(said, []byte("\ngoroutine "))
+	case fatal:
+		return s.runcSaid(nil) != ""
+	}
+	return false
+}
+
+// panicked is what a Go program ends with when it fails by itself.
+const panicked = 2
 
 // exitNotFound is what shells and container engines answer for a program that
 // is not there.

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container"
+	"github.com/moyai-network/moyai/provider/probe"
+)
+
+// containersAll is what --containers means without a value.
+const containersAll = "all"
+
+// containerTiers are those that --containers can name, the strongest first.
+var containerTiers = []compute.Tier{compute.TierGVisor, compute.TierContainer}
+
+// tiers reads --containers: nil if no images are run, and whether each of them
+// must hold.
+func (f *provideFlags) tiers() (tiers []compute.Tier, named bool, err error) {
+	switch f.containers {
+	case "":
+		return nil, false, nil
+	case containersAll:
+		return containerTiers, false, nil
+	}
+	for name := range strings.SplitSeq(f.containers, ",") {
+		t := compute.Tier(name)
+		if !slices.Contains(containerTiers, t) {
+			return nil, false, usagef("--containers %q: use gvisor, container, or both with a comma", f.containers)
+		}
+		tiers = append(tiers, t)
+	}
+	return tiers, true, nil
+}
+
+// boxes makes what runs container images, and has each run one. What was not asked
+// for by name is left out where it does not hold; nothing at all is a failure.
+// volumes says that a volume's size held at every tier.
+func (f *provideFlags) boxes(ctx context.Context, home string) (boxes []compute.Runtime, volumes bool, _ error) {
+	tiers, named, err := f.tiers()
+	if err != nil || tiers == nil {
+		return nil, false, err
+	}
+	volumes = true
+	var failed error
+	for _, t := range tiers {
+		c, err := container.New(container.Config{Home: filepath.Join(home, "containers"), Worker: f.worker, Tier: t})
+		if err == nil {
+			var found compute.Capabilities
+			if found, err = c.Probe(ctx); err == nil {
+				boxes, volumes = append(boxes, c), volumes && slices.Contains(found.Enforced, container.Volumes)
+				continue
+			}
+		}
+		failed = errors.Join(failed, err)
+		if named {
+			break
+		}
+	}
+	if failed != nil && (named || len(boxes) == 0) {
+		return nil, false, withHint(errors.Join(failed, stopEngines(boxes)), "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
+	}
+	return boxes, volumes, nil
+}
+
+// stopEngines ends the containerds that were started here. Containers run on, held
+// by their supervisors; the next start finds them.
+func stopEngines(runtimes []compute.Runtime) (err error) {
+	for _, r := range runtimes {
+		if c, ok := r.(*container.Runtime); ok {
+			err = errors.Join(err, c.StopEngine())
+		}
+	}
+	return err
+}
+
+// offers reports that --containers takes a runtime's work.
+func offers(tiers []compute.Tier, r probe.Runtime) bool {
+	return (r.Name == probe.Containerd || r.Name == probe.Runsc) && slices.Contains(tiers, r.Tier)
+}
