@@ -311,10 +311,10 @@ func TestRelaysAreFoundBehindRouters(t *testing.T) {
 	relays := map[string]*daemon{}
 	d, meeting := n.relay(at("relay1"), public)
 	relays[meeting] = d
-	for i, address := range []string{public2, public3} {
-		d, addr := n.relay(at(fmt.Sprintf("relay%d", i+2)), address, "--bootstrap", meeting)
-		relays[addr] = d
-	}
+	d, second := n.relay(at("relay2"), public2, "--bootstrap", meeting)
+	relays[second] = d
+	d, third := n.relay(at("relay3"), public3, "--bootstrap", meeting)
+	relays[third] = d
 	n.provide(0, at("provider"), "--bootstrap", meeting)
 	var used []string
 	eventually(t, 2*patience, "two relays", func() bool { used = n.relaysOf(0, at("provider")); return len(used) == 2 })
@@ -333,5 +333,26 @@ func TestRelaysAreFoundBehindRouters(t *testing.T) {
 	out, err := n.moyai("h0", at("provider"), "provide", "doctor", "--json").Output()
 	if !bytes.Contains(out, []byte("2 relays carry")) {
 		t.Errorf("the doctor says %s, %v", out, err)
+	}
+
+	// What was carried is acknowledged, by the time the relays have stopped.
+	var books struct{ Bytes, Acknowledged uint64 }
+	for i, addr := range []string{meeting, second, third} {
+		if addr == dead {
+			continue
+		}
+		relays[addr].stop()
+		out, err := n.moyai("pub", at(fmt.Sprintf("relay%d", i+1)), "relay", "status", "--json").Output()
+		var b struct{ Bytes, Acknowledged uint64 }
+		if err == nil {
+			err = json.Unmarshal(out, &b)
+		}
+		if err != nil {
+			t.Errorf("relay status: %v: %s", err, out)
+		}
+		books.Bytes, books.Acknowledged = books.Bytes+b.Bytes, books.Acknowledged+b.Acknowledged
+	}
+	if books.Bytes == 0 || books.Acknowledged < books.Bytes/2 {
+		t.Errorf("%d bytes carried, %d acknowledged", books.Bytes, books.Acknowledged)
 	}
 }

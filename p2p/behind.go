@@ -155,6 +155,13 @@ func (r *reservations) holders() (ids []peer.ID) {
 	return ids
 }
 
+func (r *reservations) holds(relay peer.ID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, held := r.held[relay]
+	return held
+}
+
 // keep holds a place at a named relay until ctx ends.
 func (r *reservations) keep(ctx context.Context, h *Host, relay peer.AddrInfo) {
 	for {

@@ -18,6 +18,7 @@ import (
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/moyai-network/moyai/p2p/limit"
@@ -40,6 +41,8 @@ type Config struct {
 	Relays []string
 	// Relay makes this host a relay for others. Nil: it carries nobody.
 	Relay *RelayLimits
+	// RelayBooks are where a relay enters what it carries. Nil: kept in memory.
+	RelayBooks *RelayBooks
 	// Probe lets other hosts try whether this one can be reached (AutoNAT v2), and
 	// tries them for it.
 	Probe bool
@@ -83,6 +86,9 @@ func (c *Config) EnsureDefaults() {
 	}
 	if c.Relay != nil {
 		c.Relay.EnsureDefaults()
+		if c.RelayBooks == nil {
+			c.RelayBooks, _ = OpenRelayBooks("") // of no file, so nothing can fail
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -116,6 +122,9 @@ type Host struct {
 	log      *slog.Logger
 	guard    *guard
 	carried  *carried
+	books    *RelayBooks  // nil unless it is a relay
+	relay    *relay.Relay // likewise
+	traffic  *traffic
 	reserved *reservations
 	punch    punch
 	streams  *limit.Limiter[streamKey]
@@ -161,6 +170,11 @@ func New(cfg Config) (*Host, error) {
 	if cfg.Probe {
 		h.wg.Go(func() { h.watchReach(h.ctx) })
 	}
+	if cfg.Relay != nil {
+		if err := h.startRelay(cfg.Relay); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
 	return h, nil
 }
 
@@ -182,6 +196,8 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		log:      cfg.Logger,
 		guard:    newGuard(time.Now),
 		carried:  &carried{},
+		books:    cfg.RelayBooks,
+		traffic:  newTraffic(),
 		patience: cfg.FrameTimeout,
 		streams:  limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
 
@@ -194,12 +210,13 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		libp2p.ConnectionGater(h.guard),
 		libp2p.UserAgent("moyai/1"),
 		libp2p.DisableMetrics(),
+		libp2p.BandwidthReporter(h.traffic),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
 	}
 	// Relay explicitly: a host that listens nowhere would not dial through one.
 	opts = append(opts, libp2p.EnableRelay(), libp2p.EnableHolePunching())
 	if cfg.Relay != nil {
-		opts = append(opts, cfg.Relay.service(h.carried)...)
+		opts = append(opts, libp2p.ForceReachabilityPublic()) // whoever makes it a relay says so
 	}
 	if len(cfg.Listen) == 0 {
 		opts = append(opts, libp2p.NoListenAddrs)
@@ -278,6 +295,9 @@ func resourceLimits(cfg Config) rcmgr.ConcreteLimitConfig {
 // Close ends every stream and connection and waits for the handlers.
 func (h *Host) Close() error {
 	h.cancel()
+	if h.relay != nil {
+		_ = h.relay.Close()
+	}
 	err := h.Host.Close()
 	h.wg.Wait()
 	return err

@@ -2,22 +2,27 @@ package p2p
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/peer"
 	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// RelayLimits bound what a host carries for others.
+// RelayLimits bound what a host carries for others. For whom it carried how much
+// is in its books (relaybooks.go), and acknowledged by receipts (relayreceipt.go).
 type RelayLimits struct {
 	Reservations int           // machines that may be reached through this host; zero means 256
 	PerIP        int           // of them behind one address, as with carrier NAT; zero means 32
 	Circuits     int           // connections carried at once for each machine; zero means 64
 	CircuitBytes int64         // of one connection and direction; zero means 1 GiB
 	CircuitTime  time.Duration // of one connection; zero means 2 h
+	// Unacknowledged bounds the bytes carried for a machine that signs no receipts;
+	// beyond it, it is carried no more. Zero means 256 MiB.
+	Unacknowledged int64
 }
 
 // EnsureDefaults fills what was left zero.
@@ -27,6 +32,7 @@ func (l *RelayLimits) EnsureDefaults() {
 	setDefault(&l.Circuits, 64)
 	setDefault(&l.CircuitBytes, 1<<30)
 	setDefault(&l.CircuitTime, 2*time.Hour)
+	setDefault(&l.Unacknowledged, 256<<20)
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -43,18 +49,40 @@ func (l *RelayLimits) Validate() error {
 		return errors.New("a relay's numbers of reservations and circuits must be positive")
 	case l.CircuitBytes < 0 || l.CircuitTime < 0:
 		return errors.New("a relay's limits of bytes and time must be positive")
+	case l.Unacknowledged < 2*receiptEvery:
+		return fmt.Errorf("unacknowledged bytes are bounded by %d: at least %d, or machines cannot keep up", l.Unacknowledged, 2*receiptEvery)
 	}
 	return nil
 }
 
-// service makes a host a relay.
-func (l *RelayLimits) service(carried *carried) []libp2p.Option {
-	return []libp2p.Option{
-		libp2p.ForceReachabilityPublic(), // whoever makes it a relay says so
-		libp2p.EnableRelayService(relay.WithResources(l.resources()), relay.WithMetricsTracer(carried),
-			// A relay inside a private network is of use there.
-			relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true })),
+// startRelay makes a host a relay. libp2p would do so by itself only once it
+// believes that the host is public, and would not tell whose bytes it carries.
+func (h *Host) startRelay(l *RelayLimits) error {
+	service, err := relay.New(counting{h.Host, h.books, uint64(l.Unacknowledged)},
+		relay.WithResources(l.resources()), relay.WithMetricsTracer(h.carried), relay.WithACL(&acl{h.books, uint64(l.Unacknowledged)}),
+		// A relay inside a private network is of use there.
+		relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }))
+	if err != nil {
+		return fmt.Errorf("start relay: %w", err)
 	}
+	h.relay = service
+	h.wg.Go(func() { h.collect(h.ctx, h.books) })
+	return nil
+}
+
+// acl turns machines away that do not acknowledge what was carried for them.
+type acl struct {
+	books *RelayBooks
+	most  uint64
+}
+
+// AllowReserve implements relay.ACLFilter. A place alone carries nothing, and who
+// keeps one can be asked for a receipt.
+func (*acl) AllowReserve(peer.ID, ma.Multiaddr) bool { return true }
+
+// AllowConnect implements relay.ACLFilter.
+func (a *acl) AllowConnect(_ peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
+	return a.books.unacknowledged(dest) <= a.most
 }
 
 func (l *RelayLimits) resources() relay.Resources {

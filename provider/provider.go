@@ -152,6 +152,7 @@ func (p *Provider) openHost() error {
 	p.server.OnFail(func(remote peer.ID, err error) { p.cfg.Logger.Debug("content not served", "peer", remote, "err", err) })
 	p.group.Add(lifecycle.Item{Name: "content", Close: func() error { p.server.Close(); return nil }})
 	p.desk.wares = &shelf{host: host, server: p.server}
+	host.Acknowledge(p.desk.chainID, p.desk.signer)
 	return nil
 }
 

@@ -51,12 +51,13 @@ func fuzzByKind(f *testing.F, k Kind) {
 	}
 }
 
-func FuzzDecodeOrder(f *testing.F)      { fuzzByKind(f, KindOrder) }
-func FuzzDecodeBid(f *testing.F)        { fuzzByKind(f, KindBid) }
-func FuzzDecodeReady(f *testing.F)      { fuzzByKind(f, KindReady) }
-func FuzzDecodeReceipt(f *testing.F)    { fuzzByKind(f, KindReceipt) }
-func FuzzDecodeClaim(f *testing.F)      { fuzzByKind(f, KindClaim) }
-func FuzzDecodeContest(f *testing.F)    { fuzzByKind(f, KindContest) }
-func FuzzDecodeAway(f *testing.F)       { fuzzByKind(f, KindAway) }
-func FuzzDecodeAccess(f *testing.F)     { fuzzByKind(f, KindAccess) }
-func FuzzDecodeNodeRecord(f *testing.F) { fuzzByKind(f, KindNodeRecord) }
+func FuzzDecodeOrder(f *testing.F)        { fuzzByKind(f, KindOrder) }
+func FuzzDecodeBid(f *testing.F)          { fuzzByKind(f, KindBid) }
+func FuzzDecodeReady(f *testing.F)        { fuzzByKind(f, KindReady) }
+func FuzzDecodeReceipt(f *testing.F)      { fuzzByKind(f, KindReceipt) }
+func FuzzDecodeClaim(f *testing.F)        { fuzzByKind(f, KindClaim) }
+func FuzzDecodeContest(f *testing.F)      { fuzzByKind(f, KindContest) }
+func FuzzDecodeAway(f *testing.F)         { fuzzByKind(f, KindAway) }
+func FuzzDecodeAccess(f *testing.F)       { fuzzByKind(f, KindAccess) }
+func FuzzDecodeNodeRecord(f *testing.F)   { fuzzByKind(f, KindNodeRecord) }
+func FuzzDecodeRelayReceipt(f *testing.F) { fuzzByKind(f, KindRelayReceipt) }

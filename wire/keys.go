@@ -109,7 +109,7 @@ var nodeKeys = cache.NewVerifier(cache.NewLRUCache(expandedKeys))
 // byNode reports whether objects of this kind are signed by node keys alone.
 func (k Kind) byNode() bool {
 	switch k {
-	case KindBid, KindReady, KindClaim, KindNodeRecord:
+	case KindBid, KindReady, KindClaim, KindNodeRecord, KindRelayReceipt:
 		return true
 	default:
 		return false
@@ -193,6 +193,9 @@ func VerifyBid(s Signed[Bid]) error { return s.VerifyBy(s.Value.Node) }
 
 // VerifyNodeRecord verifies the record's signature by the node it names.
 func VerifyNodeRecord(s Signed[NodeRecord]) error { return s.VerifyBy(s.Value.Node) }
+
+// VerifyRelayReceipt verifies the receipt's signature by the machine it names.
+func VerifyRelayReceipt(s Signed[RelayReceipt]) error { return s.VerifyBy(s.Value.Node) }
 
 // VerifyReceipt says which of the two keys of a lease signed the receipt. A
 // signature by a third key is ErrWrongKey, one that does not verify

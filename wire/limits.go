@@ -15,6 +15,9 @@ const (
 	MaxAddresses   = 16 // entries
 	MaxCopies      = 16 // of redundant(q)
 
+	// MaxCarried bounds what a relay can have carried, in bytes: 1 EiB.
+	MaxCarried = 1 << 60
+
 	// MaxMS bounds every duration, counter and time in milliseconds: about
 	// 8,900 years, so that sums of a few of them never overflow anywhere.
 	MaxMS = 1 << 48

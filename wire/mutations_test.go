@@ -174,3 +174,12 @@ func nodeRecordMutations() []mutation[NodeRecord] {
 		{"region with a capital letter", func(n *NodeRecord) { n.Region = "EU" }},
 	}
 }
+
+func relayReceiptMutations() []mutation[RelayReceipt] {
+	return []mutation[RelayReceipt]{
+		{"relay of 31 bytes", func(r *RelayReceipt) { r.Relay = r.Relay[:31] }},
+		{"node of 33 bytes", func(r *RelayReceipt) { r.Node = make([]byte, 33) }},
+		{"sequence 0", func(r *RelayReceipt) { r.Sequence = 0 }},
+		{"bytes above 2^60", func(r *RelayReceipt) { r.Bytes = MaxCarried + 1 }},
+	}
+}

@@ -154,22 +154,36 @@ type NodeRecord struct {
 	Region    string   `cbor:"7,keyasint"` // "" or a short name such as "eu"
 }
 
-func (Order) kind() Kind      { return KindOrder }
-func (Bid) kind() Kind        { return KindBid }
-func (Ready) kind() Kind      { return KindReady }
-func (Receipt) kind() Kind    { return KindReceipt }
-func (Claim) kind() Kind      { return KindClaim }
-func (Contest) kind() Kind    { return KindContest }
-func (Away) kind() Kind       { return KindAway }
-func (Access) kind() Kind     { return KindAccess }
-func (NodeRecord) kind() Kind { return KindNodeRecord }
+// RelayReceipt is a machine's acknowledgement of what a relay has carried for it
+// in all: of its own connections only, in both directions. The highest sequence
+// counts. Nothing pays for it yet; a relay may refuse machines that do not sign.
+type RelayReceipt struct {
+	Version  uint64 `cbor:"1,keyasint"`
+	ChainID  string `cbor:"2,keyasint"` // the chain on which Node is a machine
+	Relay    []byte `cbor:"3,keyasint"` // ed25519 public key of the relay
+	Node     []byte `cbor:"4,keyasint"` // ed25519 public key of the machine, which signs
+	Sequence uint64 `cbor:"5,keyasint"` // one more than that of the receipt before
+	Bytes    uint64 `cbor:"6,keyasint"` // cumulative, never less than before
+}
 
-func (o Order) chain() string      { return o.ChainID }
-func (b Bid) chain() string        { return b.ChainID }
-func (r Ready) chain() string      { return r.ChainID }
-func (r Receipt) chain() string    { return r.ChainID }
-func (c Claim) chain() string      { return c.ChainID }
-func (c Contest) chain() string    { return c.ChainID }
-func (a Away) chain() string       { return a.ChainID }
-func (a Access) chain() string     { return a.ChainID }
-func (n NodeRecord) chain() string { return n.ChainID }
+func (Order) kind() Kind        { return KindOrder }
+func (Bid) kind() Kind          { return KindBid }
+func (Ready) kind() Kind        { return KindReady }
+func (Receipt) kind() Kind      { return KindReceipt }
+func (Claim) kind() Kind        { return KindClaim }
+func (Contest) kind() Kind      { return KindContest }
+func (Away) kind() Kind         { return KindAway }
+func (Access) kind() Kind       { return KindAccess }
+func (NodeRecord) kind() Kind   { return KindNodeRecord }
+func (RelayReceipt) kind() Kind { return KindRelayReceipt }
+
+func (o Order) chain() string        { return o.ChainID }
+func (b Bid) chain() string          { return b.ChainID }
+func (r Ready) chain() string        { return r.ChainID }
+func (r Receipt) chain() string      { return r.ChainID }
+func (c Claim) chain() string        { return c.ChainID }
+func (c Contest) chain() string      { return c.ChainID }
+func (a Away) chain() string         { return a.ChainID }
+func (a Access) chain() string       { return a.ChainID }
+func (n NodeRecord) chain() string   { return n.ChainID }
+func (r RelayReceipt) chain() string { return r.ChainID }

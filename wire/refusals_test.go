@@ -309,6 +309,8 @@ func signersNamed[T Object](v T) []byte {
 		return v.Node
 	case NodeRecord:
 		return v.Node
+	case RelayReceipt:
+		return v.Node
 	default:
 		return nil
 	}

@@ -172,6 +172,17 @@ func sampleNodeRecord() NodeRecord {
 	}
 }
 
+func sampleRelayReceipt() RelayReceipt {
+	return RelayReceipt{
+		Version:  Version1,
+		ChainID:  sampleChain,
+		Relay:    ed("relay").PublicKey(),
+		Node:     ed("node").PublicKey(),
+		Sequence: 7,
+		Bytes:    3 << 30,
+	}
+}
+
 // fullOrder is an order as large as the bounds allow.
 func fullOrder() Order {
 	o := sampleOrder()

@@ -45,7 +45,7 @@ func TestSpecHasEveryField(t *testing.T) {
 	row := regexp.MustCompile("(?m)^\\| (\\d+) \\| `(\\w+)` \\| [^|]+ \\|")
 	for _, v := range []any{
 		Order{}, Quantity{}, Constraint{}, Terms{}, Verify{}, Bid{}, Ready{}, Receipt{},
-		Claim{}, Contest{}, Away{}, Access{}, NodeRecord{},
+		Claim{}, Contest{}, Away{}, Access{}, NodeRecord{}, RelayReceipt{},
 	} {
 		typ := reflect.TypeOf(v)
 		var want []string
@@ -76,7 +76,7 @@ func TestSpecHasEveryBound(t *testing.T) {
 		"MaxChainID": MaxChainID, "MaxIdentifier": MaxIdentifier, "MaxDenom": MaxDenom, "MaxValue": MaxValue,
 		"MaxRegion": MaxRegion, "MaxPeer": MaxPeer, "MaxAddress": MaxAddress, "MaxQuantities": MaxQuantities,
 		"MaxConstraints": MaxConstraints, "MaxAddresses": MaxAddresses, "MaxCopies": MaxCopies, "NonceSize": NonceSize,
-		"DigestSize": DigestSize, "KeySize": KeySize, "LeaseIDSize": LeaseIDSize, "MaxMS": MaxMS,
+		"DigestSize": DigestSize, "KeySize": KeySize, "LeaseIDSize": LeaseIDSize, "MaxMS": MaxMS, "MaxCarried": MaxCarried,
 	} {
 		if want := fmt.Sprintf("| `%s` | %d |", name, value); !strings.Contains(objects, want) {
 			t.Errorf("the spec lacks %q", want)

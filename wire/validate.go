@@ -187,6 +187,17 @@ func (n NodeRecord) Validate() error {
 	return identifier("region", n.Region)
 }
 
+// Validate implements Object.
+func (r RelayReceipt) Validate() error {
+	return firstError(
+		head(r.Version, r.ChainID),
+		size("relay", r.Relay, KeySize),
+		size("node", r.Node, KeySize),
+		atLeast("sequence", r.Sequence, 1),
+		atMost("bytes", r.Bytes, MaxCarried),
+	)
+}
+
 func head(version uint64, chainID string) error {
 	if version != Version1 {
 		return invalid("version %d where %d is known", version, Version1)
@@ -378,6 +389,13 @@ func between(field string, n, least, most int) error {
 func atLeast(field string, n, least uint64) error {
 	if n < least {
 		return invalid("%s is %d where %d is the least", field, n, least)
+	}
+	return nil
+}
+
+func atMost(field string, v, most uint64) error {
+	if v > most {
+		return invalid("%s %d is above %d", field, v, most)
 	}
 	return nil
 }

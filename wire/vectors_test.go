@@ -98,6 +98,7 @@ func kindCases() []kindCase {
 		newCase(func(s Signed[Away]) error { return s.VerifyBy(key) }, awayMutations(), sample("away", sampleAway(), byKey...)),
 		newCase(func(s Signed[Access]) error { return s.VerifyBy(key) }, accessMutations(), sample("access", sampleAccess(), byKey...)),
 		newCase(VerifyNodeRecord, nodeRecordMutations(), sample("node record", sampleNodeRecord(), byNode...)),
+		newCase(VerifyRelayReceipt, relayReceiptMutations(), sample("relay receipt", sampleRelayReceipt(), byNode...)),
 	}
 }
 

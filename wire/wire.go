@@ -1,6 +1,6 @@
 // Package wire is the signed half of Moyai: the objects that tenants and
 // providers sign off chain (order, bid, ready, receipt, claim, contest, away,
-// access, node record), their one canonical byte form, their digests and their
+// access, node record, relay receipt), their one canonical byte form, their digests and their
 // signatures. docs/spec/lease.md is the authority on every field; the vectors
 // beside it let a client in another language be held to this package.
 //
@@ -32,22 +32,23 @@ type Kind string
 
 // The kinds of signed objects.
 const (
-	KindOrder      Kind = "order"
-	KindBid        Kind = "bid"
-	KindReady      Kind = "ready"
-	KindReceipt    Kind = "receipt"
-	KindClaim      Kind = "claim"
-	KindContest    Kind = "contest"
-	KindAway       Kind = "away"
-	KindAccess     Kind = "access"
-	KindNodeRecord Kind = "node-record"
+	KindOrder        Kind = "order"
+	KindBid          Kind = "bid"
+	KindReady        Kind = "ready"
+	KindReceipt      Kind = "receipt"
+	KindClaim        Kind = "claim"
+	KindContest      Kind = "contest"
+	KindAway         Kind = "away"
+	KindAccess       Kind = "access"
+	KindNodeRecord   Kind = "node-record"
+	KindRelayReceipt Kind = "relay-receipt"
 )
 
 // Kinds lists every kind of signed object.
 func Kinds() []Kind {
 	return []Kind{
 		KindOrder, KindBid, KindReady, KindReceipt, KindClaim,
-		KindContest, KindAway, KindAccess, KindNodeRecord,
+		KindContest, KindAway, KindAccess, KindNodeRecord, KindRelayReceipt,
 	}
 }
 
@@ -70,7 +71,7 @@ var (
 // Object is one of the signed types of this package; it cannot be implemented
 // elsewhere.
 type Object interface {
-	Order | Bid | Ready | Receipt | Claim | Contest | Away | Access | NodeRecord
+	Order | Bid | Ready | Receipt | Claim | Contest | Away | Access | NodeRecord | RelayReceipt
 	// Validate reports the first field that is out of its bounds. The error
 	// wraps ErrInvalid.
 	Validate() error

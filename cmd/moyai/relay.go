@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -27,6 +28,7 @@ type relayFlags struct {
 	region           string
 	limits           p2p.RelayLimits
 	bytes            bytesValue
+	unacknowledged   bytesValue
 	logLevel         string
 }
 
@@ -48,13 +50,15 @@ func (a *app) relayCommand() *cobra.Command {
 		Short: "give machines behind home routers an address",
 		Long: `Carry connections to machines that nobody can connect to, on a machine with a
 public address. What passes is encrypted between the two ends, who punch a
-direct connection through their routers where they can. A relay needs no account
-and is not paid yet; it carries no more than its limits.
+direct connection through their routers where they can. A relay needs no account.
+It carries no more than its limits, and only for machines that sign receipts for
+the bytes; paying for receipts is not built yet.
 
 It joins the network's DHT over --bootstrap, or over the machines in the registry
 if a chain answers at --node, and providers find it there by themselves. Where
 there is neither, others name it: with --bootstrap, or with --relay.`,
 		Example: `  moyai relay
+  moyai relay status            # what was carried, for whom, and what of it is acknowledged
   moyai provide --relay /ip4/203.0.113.7/udp/4001/quic-v1/p2p/12D3Koo... --price cpu=0.02MOY/h`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +68,7 @@ there is neither, others name it: with --bootstrap, or with --relay.`,
 		},
 	}
 	f.limits.EnsureDefaults()
-	f.bytes = bytesValue(f.limits.CircuitBytes)
+	f.bytes, f.unacknowledged = bytesValue(f.limits.CircuitBytes), bytesValue(f.limits.Unacknowledged)
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.listen, "listen", nil, fmt.Sprintf("multiaddress to listen on (repeatable; default: every interface, port %d)", relayPort))
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress under which others reach it (repeatable; default: what it listens on)")
@@ -74,7 +78,9 @@ there is neither, others name it: with --bootstrap, or with --relay.`,
 	fs.IntVar(&f.limits.Circuits, "connections", f.limits.Circuits, "connections it carries at once for each machine")
 	fs.Var(&f.bytes, "connection-bytes", "bytes that one connection may carry in each direction")
 	fs.DurationVar(&f.limits.CircuitTime, "connection-time", f.limits.CircuitTime, "how long one connection may last")
+	fs.Var(&f.unacknowledged, "unacknowledged", "bytes that may be carried for a machine before it signs a receipt")
 	fs.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
+	cmd.AddCommand(a.relayStatusCommand())
 	return cmd
 }
 
@@ -83,7 +89,7 @@ func (a *app) relay(ctx context.Context, f relayFlags) error {
 	if err != nil {
 		return err
 	}
-	f.limits.CircuitBytes = int64(min(f.bytes, 1<<62))
+	f.limits.CircuitBytes, f.limits.Unacknowledged = int64(min(f.bytes, 1<<62)), int64(min(f.unacknowledged, 1<<62))
 	if err := f.limits.Validate(); err != nil {
 		return &usageError{err}
 	}
@@ -95,13 +101,17 @@ func (a *app) relay(ctx context.Context, f relayFlags) error {
 	if err != nil {
 		return err
 	}
+	books, err := p2p.OpenRelayBooks(relayBooks(home))
+	if err != nil {
+		return err
+	}
 	if f.listen == nil {
 		f.listen = relayListens()
 	}
 	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
 		return &usageError{err}
 	}
-	host, err := p2p.New(p2p.Config{Key: key, Listen: f.listen, Announce: f.announce, Relay: &f.limits, Probe: true, Logger: logger})
+	host, err := p2p.New(p2p.Config{Key: key, Listen: f.listen, Announce: f.announce, Relay: &f.limits, RelayBooks: books, Probe: true, Logger: logger})
 	if err != nil {
 		return withHint(err, "--listen names other addresses, such as /ip4/0.0.0.0/udp/4002/quic-v1")
 	}
@@ -117,8 +127,21 @@ func (a *app) relay(ctx context.Context, f relayFlags) error {
 	if err := a.relayReady(host); err != nil {
 		return err
 	}
-	return a.relayReports(ctx, host)
+	return errors.Join(a.relayReports(ctx, host), a.relayEnds(host, books))
 }
+
+// relayLast is how long machines may take to sign for the last bytes.
+const relayLast = 3 * time.Second
+
+// relayEnds has the last bytes acknowledged and closes the books.
+func (a *app) relayEnds(host *p2p.Host, books *p2p.RelayBooks) error {
+	ctx, cancel := context.WithTimeout(context.Background(), relayLast)
+	defer cancel()
+	host.AskReceipts(ctx)
+	return books.Save()
+}
+
+func relayBooks(home string) string { return filepath.Join(home, "relay.json") }
 
 // relayContacts are whom the relay asks first for the rest of the network.
 func (a *app) relayContacts(ctx context.Context) []peer.AddrInfo {
