@@ -27,6 +27,8 @@ import (
 
 	"github.com/moyai-network/moyai/bench/load"
 	"github.com/moyai-network/moyai/bench/measure"
+	"github.com/moyai-network/moyai/bench/nat"
+	"github.com/moyai-network/moyai/devnet/homes"
 )
 
 // promised are the figures that a whole run must have.
@@ -62,10 +64,14 @@ var parts = []part{
 	{"dev", (*bench).dev},
 	{"lan", (*bench).lan},
 	{"kernels", (*bench).compute},
+	{"nat", (*bench).nat},
 	{"lease-ops", (*bench).leaseOps},
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == nat.Argument { // this program, in another place
+		os.Exit(nat.Main(os.Args[2]))
+	}
 	b := &bench{begin: time.Now()}
 	flag.StringVar(&b.bin, "bin", "bin", "folder with the executables moyai and moyai-worker")
 	flag.StringVar(&b.out, "out", "bench/out.json", "file for the figures")
@@ -207,6 +213,16 @@ func (b *bench) say(format string, args ...any) {
 func (b *bench) programs() programs { return programs{b.dir} }
 
 func (b *bench) moyai() string { return filepath.Join(b.bin, "moyai") }
+
+// nat measures machines behind routers, where a small internet can be built.
+func (b *bench) nat(ctx context.Context) error {
+	err := nat.Run(ctx, &b.report, b.say)
+	if errors.Is(err, homes.ErrUnavailable) {
+		b.say("skipped: %v", err)
+		return nil
+	}
+	return err
+}
 
 // leaseOps loads a chain with lease operations and bank sends.
 func (b *bench) leaseOps(ctx context.Context) error {

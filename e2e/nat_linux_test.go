@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,111 +18,36 @@ import (
 	"time"
 
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/devnet/homes"
 )
 
-// internet is a small one in network namespaces: a public machine, and homes
-// whose routers masquerade and let nothing in.
+// internet is a small one in network namespaces, with processes of ours in it.
 type internet struct {
-	t    *testing.T
-	name string
+	*homes.Internet
+	t *testing.T
 }
 
-const (
-	public  = "5.5.0.1" // of a range that software takes for public; it never leaves the namespaces
-	public2 = "5.5.0.2"
-	public3 = "5.5.0.3"
-	natPort = "26657"
-)
-
-// How a router shows its home to the world. The second gives each destination
-// another port, so that nothing can be punched: symmetric NAT.
-const (
-	usualNAT     = "masquerade"
-	symmetricNAT = "masquerade random,fully-random"
-)
+const natPort = "26657"
 
 // newInternet makes one with a home behind each NAT. It skips the test where
 // namespaces cannot be had.
-func newInternet(t *testing.T, nats ...string) *internet {
+func newInternet(t *testing.T, nats ...homes.NAT) *internet {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: network namespaces")
+	n, err := homes.Build(nats...)
+	if errors.Is(err, homes.ErrUnavailable) {
+		t.Skip(err)
 	}
-	for _, tool := range []string{"ip", "nft"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s (apt-get install iproute2 nftables)", tool)
-		}
+	if err != nil {
+		t.Fatal(err)
 	}
-	n := &internet{t: t, name: fmt.Sprintf("m%d", os.Getpid()%100000)}
-	if out, err := exec.Command("ip", "netns", "add", n.ns("pub")).CombinedOutput(); err != nil {
-		t.Skipf("no network namespaces here: %s", bytes.TrimSpace(out))
-	}
-	n.atEnd("pub")
-	n.in("pub", "ip", "link", "set", "lo", "up")
-	n.in("pub", "ip", "link", "add", "net", "type", "bridge")
-	for _, address := range []string{public, public2, public3} {
-		n.in("pub", "ip", "addr", "add", address+"/24", "dev", "net")
-	}
-	n.in("pub", "ip", "link", "set", "net", "up")
-	for i, nat := range nats {
-		n.home(i, nat)
-	}
-	return n
-}
-
-func (n *internet) ns(name string) string { return n.name + name }
-
-func (n *internet) atEnd(name string) {
-	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.ns(name)).Run() })
-}
-
-// home adds a router and a machine behind it.
-func (n *internet) home(i int, nat string) {
-	router, machine := fmt.Sprintf("r%d", i), fmt.Sprintf("h%d", i)
-	for _, name := range []string{router, machine} {
-		n.run("ip", "netns", "add", n.ns(name))
-		n.atEnd(name)
-		n.in(name, "ip", "link", "set", "lo", "up")
-	}
-	wan, port := "wan", fmt.Sprintf("p%d", i)
-	n.in("pub", "ip", "link", "add", port, "type", "veth", "peer", "name", wan, "netns", n.ns(router))
-	n.in("pub", "ip", "link", "set", port, "master", "net", "up")
-	n.in(router, "ip", "link", "add", "lan", "type", "veth", "peer", "name", "eth", "netns", n.ns(machine))
-	n.in(router, "ip", "addr", "add", fmt.Sprintf("5.5.0.%d/24", 10+i), "dev", wan)
-	n.in(router, "ip", "addr", "add", fmt.Sprintf("192.168.%d.1/24", 10+i), "dev", "lan")
-	n.in(machine, "ip", "addr", "add", fmt.Sprintf("192.168.%d.2/24", 10+i), "dev", "eth")
-	for _, l := range [][2]string{{router, wan}, {router, "lan"}, {machine, "eth"}} {
-		n.in(l[0], "ip", "link", "set", l[1], "up")
-	}
-	n.in(machine, "ip", "route", "add", "default", "via", fmt.Sprintf("192.168.%d.1", 10+i))
-	n.in(router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-	n.in(router, "nft", `add table ip home
-		add chain ip home out { type nat hook postrouting priority 100; }
-		add rule ip home out oifname "wan" `+nat+`
-		add chain ip home through { type filter hook forward priority 0; policy drop; }
-		add rule ip home through iifname "lan" accept
-		add rule ip home through ct state established,related accept
-		add chain ip home self { type filter hook input priority 0; }
-		add rule ip home self iifname "wan" ct state new drop`)
-}
-
-func (n *internet) run(name string, args ...string) {
-	n.t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		n.t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
-	}
-}
-
-// in runs a command in a namespace.
-func (n *internet) in(where string, command ...string) {
-	n.t.Helper()
-	n.run("ip", append([]string{"netns", "exec", n.ns(where)}, command...)...)
+	t.Cleanup(n.Close)
+	return &internet{n, t}
 }
 
 // moyai prepares a verb in a namespace with a home of its own.
 func (n *internet) moyai(where, home string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(deadline(n.t, 5*patience), "ip", append([]string{"netns", "exec", n.ns(where), binary(n.t, "moyai")}, args...)...)
-	cmd.Env = append(os.Environ(), "MOYAI_NODE=http://"+public+":"+natPort, "MOYAI_HOME="+home, "MOYAI_KEYRING_BACKEND="+chain.BackendTest)
+	cmd := n.Command(deadline(n.t, 5*patience), where, append([]string{binary(n.t, "moyai")}, args...)...)
+	cmd.Env = append(os.Environ(), "MOYAI_NODE=http://"+homes.Addresses[0]+":"+natPort, "MOYAI_HOME="+home, "MOYAI_KEYRING_BACKEND="+chain.BackendTest)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
@@ -205,7 +131,7 @@ func (d *daemon) says(t *testing.T, part string) (line string) {
 // account makes a key in a home and returns its address.
 func (n *internet) account(home string) string {
 	n.t.Helper()
-	out, err := n.moyai("pub", home, "keys", "add", "default", "--json").Output()
+	out, err := n.moyai(homes.Public, home, "keys", "add", "default", "--json").Output()
 	var made struct{ Address string }
 	if err == nil {
 		err = json.Unmarshal(out, &made)
@@ -217,29 +143,29 @@ func (n *internet) account(home string) string {
 }
 
 // chain starts one in public, with an account for each home, and waits for it.
-func (n *internet) chain(dir string, homes ...string) {
+func (n *internet) chain(dir string, accounts ...string) {
 	n.t.Helper()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	init := []string{"chain", "init", "moyai-dev-1", "--rpc", public + ":" + natPort}
-	for _, home := range homes {
+	init := []string{"chain", "init", "moyai-dev-1", "--rpc", homes.Addresses[0] + ":" + natPort}
+	for _, home := range accounts {
 		init = append(init, "--fund", n.account(at(home)))
 	}
-	if founded, err := n.moyai("pub", at("chain"), init...).CombinedOutput(); err != nil {
+	if founded, err := n.moyai(homes.Public, at("chain"), init...).CombinedOutput(); err != nil {
 		n.t.Fatalf("chain init: %v: %s", err, founded)
 	}
-	n.start(n.moyai("pub", at("chain"), "chain", "start", "--log-level", "warn"))
-	eventually(n.t, patience, "the chain", func() bool { return n.moyai("pub", at(homes[0]), "chain", "status").Run() == nil })
+	n.start(n.moyai(homes.Public, at("chain"), "chain", "start", "--log-level", "warn"))
+	eventually(n.t, patience, "the chain", func() bool { return n.moyai(homes.Public, at(accounts[0]), "chain", "status").Run() == nil })
 }
 
 // relay starts one in public and returns the address it prints.
 func (n *internet) relay(home, address string, args ...string) (*daemon, string) {
-	d := n.start(n.moyai("pub", home, append([]string{"relay", "--listen", "/ip4/" + address + "/udp/4001/quic-v1"}, args...)...))
+	d := n.start(n.moyai(homes.Public, home, append([]string{"relay", "--listen", "/ip4/" + address + "/udp/4001/quic-v1"}, args...)...))
 	return d, d.says(n.t, "/ip4/"+address)
 }
 
 // provide starts a provider behind the router of home i.
 func (n *internet) provide(i int, home string, args ...string) *daemon {
-	d := n.start(n.moyai(fmt.Sprintf("h%d", i), home, append([]string{"provide",
+	d := n.start(n.moyai(homes.Home(i), home, append([]string{"provide",
 		"--price", "cpu=0.02MOY/h", "--cpu", "1", "--memory", "512Mi", "--worker", binary(n.t, "moyai-worker")}, args...)...))
 	d.says(n.t, "lends 1 cores")
 	return d
@@ -250,7 +176,7 @@ func (n *internet) ticks(i int, home, what string) {
 	n.t.Helper()
 	var last []byte
 	eventually(n.t, 2*patience, what, func() bool {
-		last, _ = n.moyai(fmt.Sprintf("h%d", i), home, "run", "--memory", "64Mi", guest(n.t), "--", "tick", "1", "1ms").CombinedOutput()
+		last, _ = n.moyai(homes.Home(i), home, "run", "--memory", "64Mi", guest(n.t), "--", "tick", "1", "1ms").CombinedOutput()
 		return bytes.Contains(last, []byte("tick 0"))
 	})
 	if n.t.Failed() {
@@ -263,18 +189,18 @@ func (n *internet) ticks(i int, home, what string) {
 // it when the relay dies; with another relay, strangers find the provider again.
 func TestTwoHomesBehindRouters(t *testing.T) {
 	slow(t, "builds a small internet of namespaces")
-	n := newInternet(t, usualNAT, usualNAT)
+	n := newInternet(t, homes.Usual, homes.Usual)
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	n.chain(dir, "provider", "tenant")
-	first, firstAddr := n.relay(at("relay1"), public)
-	second, secondAddr := n.relay(at("relay2"), public2)
+	first, firstAddr := n.relay(at("relay1"), homes.Addresses[0])
+	second, secondAddr := n.relay(at("relay2"), homes.Addresses[1])
 	n.provide(0, at("provider"), "--relay", firstAddr, "--relay", secondAddr)
 	// As a stranger: from the other home, over whatever the registry says.
 	n.ticks(1, at("tenant"), "a job through a relay")
 
 	// Once they talk directly, nothing needs the relays.
-	run := n.start(n.moyai("h1", at("tenant"), "run", "--memory", "64Mi", guest(t), "--", "tick", "100", "100ms"))
+	run := n.start(n.moyai(homes.Home(1), at("tenant"), "run", "--memory", "64Mi", guest(t), "--", "tick", "100", "100ms"))
 	run.says(t, "tick 40") // seconds for a punch that takes a third of one
 	first.kill()
 	second.kill()
@@ -282,13 +208,13 @@ func TestTwoHomesBehindRouters(t *testing.T) {
 	run.says(t, "completed")
 
 	// Another relay under an address the provider knows: strangers find it again.
-	n.relay(at("relay2"), public2)
+	n.relay(at("relay2"), homes.Addresses[1])
 	n.ticks(1, at("tenant"), "a job through the relay that came back")
 }
 
 // relaysOf are the relays through which a provider says that it is reached.
 func (n *internet) relaysOf(i int, home string) (relays []string) {
-	out, _ := n.moyai(fmt.Sprintf("h%d", i), home, "provide", "status", "--json").Output()
+	out, _ := n.moyai(homes.Home(i), home, "provide", "status", "--json").Output()
 	var st struct{ Addresses []string }
 	_ = json.Unmarshal(out, &st) // nothing yet is an answer, too
 	for _, a := range st.Addresses {
@@ -304,16 +230,16 @@ func (n *internet) relaysOf(i int, home string) (relays []string) {
 // reaches it. Both routers are symmetric, so everything stays relayed.
 func TestRelaysAreFoundBehindRouters(t *testing.T) {
 	slow(t, "builds a small internet of namespaces")
-	n := newInternet(t, symmetricNAT, symmetricNAT)
+	n := newInternet(t, homes.Symmetric, homes.Symmetric)
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	n.chain(dir, "provider", "tenant")
 	relays := map[string]*daemon{}
-	d, meeting := n.relay(at("relay1"), public)
+	d, meeting := n.relay(at("relay1"), homes.Addresses[0])
 	relays[meeting] = d
-	d, second := n.relay(at("relay2"), public2, "--bootstrap", meeting)
+	d, second := n.relay(at("relay2"), homes.Addresses[1], "--bootstrap", meeting)
 	relays[second] = d
-	d, third := n.relay(at("relay3"), public3, "--bootstrap", meeting)
+	d, third := n.relay(at("relay3"), homes.Addresses[2], "--bootstrap", meeting)
 	relays[third] = d
 	n.provide(0, at("provider"), "--bootstrap", meeting)
 	var used []string
@@ -330,7 +256,7 @@ func TestRelaysAreFoundBehindRouters(t *testing.T) {
 		return len(used) == 2 && !slices.Contains(used, dead)
 	})
 	n.ticks(1, at("tenant"), "a job through another relay")
-	out, err := n.moyai("h0", at("provider"), "provide", "doctor", "--json").Output()
+	out, err := n.moyai(homes.Home(0), at("provider"), "provide", "doctor", "--json").Output()
 	if !bytes.Contains(out, []byte("2 relays carry")) {
 		t.Errorf("the doctor says %s, %v", out, err)
 	}
@@ -342,7 +268,7 @@ func TestRelaysAreFoundBehindRouters(t *testing.T) {
 			continue
 		}
 		relays[addr].stop()
-		out, err := n.moyai("pub", at(fmt.Sprintf("relay%d", i+1)), "relay", "status", "--json").Output()
+		out, err := n.moyai(homes.Public, at(fmt.Sprintf("relay%d", i+1)), "relay", "status", "--json").Output()
 		var b struct{ Bytes, Acknowledged uint64 }
 		if err == nil {
 			err = json.Unmarshal(out, &b)

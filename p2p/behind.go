@@ -189,6 +189,8 @@ func (r *reservations) hold(ctx context.Context, h *Host, relay peer.AddrInfo, n
 		if err != nil {
 			return err
 		}
+		// Nobody is told before both ends can punch: there is one attempt.
+		h.punch.prepare(ctx, h, []peer.AddrInfo{relay})
 		r.log.Info("reachable through a relay", "relay", relay.ID)
 		r.set(relay, true)
 		// When it is time to renew, others may go on dialling meanwhile.

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // Connect makes sure that there is a connection, a relayed one if there is no
@@ -50,7 +51,7 @@ const punchWait = 2 * time.Second
 func (p *punch) prepare(ctx context.Context, h *Host, relays []peer.AddrInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ready {
+	if p.ready || !anyPublic(relays) { // within a private network nothing is punched
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, punchWait)
@@ -73,6 +74,10 @@ func (p *punch) prepare(ctx context.Context, h *Host, relays []peer.AddrInfo) {
 	p.ready = true
 }
 
+func anyPublic(peers []peer.AddrInfo) bool {
+	return slices.ContainsFunc(peers, func(p peer.AddrInfo) bool { return slices.ContainsFunc(p.Addrs, manet.IsPublicAddr) })
+}
+
 // relaysOf are the relays that addresses lead through, if all of them do: a
 // peer with an address of its own needs no punching.
 func relaysOf(addrs []ma.Multiaddr) (relays []peer.AddrInfo) {
@@ -84,9 +89,16 @@ func relaysOf(addrs []ma.Multiaddr) (relays []peer.AddrInfo) {
 			}
 			continue
 		}
-		if info, err := peer.AddrInfoFromP2pAddr(before); err == nil {
-			relays = append(relays, *info)
+		info, err := peer.AddrInfoFromP2pAddr(before)
+		if err != nil {
+			continue
 		}
+		// With all its addresses at once: the one that ranks first is to be dialled.
+		if at := slices.IndexFunc(relays, func(r peer.AddrInfo) bool { return r.ID == info.ID }); at >= 0 {
+			relays[at].Addrs = append(relays[at].Addrs, info.Addrs...)
+			continue
+		}
+		relays = append(relays, *info)
 	}
 	return relays
 }

@@ -10,10 +10,11 @@ import (
 // its own network, is prepared for.
 func TestRelaysOf(t *testing.T) {
 	const (
-		relay   = "12D3KooWGYme1ksEvYACwm4CsX58q7b8nvaMmMXdM4SDDD5xuK4b"
-		circuit = "/ip4/5.5.0.1/udp/4001/quic-v1/p2p/" + relay + "/p2p-circuit"
-		private = "/ip4/192.168.1.2/tcp/4001"
-		public  = "/ip4/1.2.3.4/tcp/4001"
+		relay      = "12D3KooWGYme1ksEvYACwm4CsX58q7b8nvaMmMXdM4SDDD5xuK4b"
+		circuit    = "/ip4/5.5.0.1/udp/4001/quic-v1/p2p/" + relay + "/p2p-circuit"
+		circuitTCP = "/ip4/5.5.0.1/tcp/4001/p2p/" + relay + "/p2p-circuit"
+		private    = "/ip4/192.168.1.2/tcp/4001"
+		public     = "/ip4/1.2.3.4/tcp/4001"
 	)
 	for name, c := range map[string]struct {
 		addrs []string
@@ -22,6 +23,7 @@ func TestRelaysOf(t *testing.T) {
 		"none":                {nil, 0},
 		"public":              {[]string{public}, 0},
 		"a relay":             {[]string{circuit}, 1},
+		"one relay, two ways": {[]string{circuitTCP, circuit}, 1},
 		"private and a relay": {[]string{private, circuit}, 1},
 		"public and a relay":  {[]string{circuit, public}, 0},
 	} {

@@ -17,6 +17,13 @@ const nextDial = 500 * time.Millisecond
 // neighbour answers long before, and a stranger's private addresses lead nowhere.
 const afterNear = 250 * time.Millisecond
 
+// afterQUIC is the head start of QUIC over TCP to a machine with a public address.
+// Holes are punched over whichever of the two both ends speak with their relays:
+// if one end got there over QUIC and the other over TCP, only because it was busy
+// for a moment, nothing can be punched. Where UDP does not pass, it costs this
+// once; libp2p remembers.
+const afterQUIC = 2 * time.Second
+
 // rankDials orders a peer's addresses. To a machine nearby (loopback, private
 // networks) TCP comes first: there the kernel's TCP moves about 1.4 times as many
 // bytes as QUIC in user space, at about half the round trip (see the benchmarks), and
@@ -35,9 +42,13 @@ func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
 		}
 	}
 	ranked := swarm.DefaultDialRanker(rest)
+	quic := slices.ContainsFunc(rest, func(a ma.Multiaddr) bool { return !throughRelay(a) && nearRank(a) > 0 })
 	for i := range ranked {
 		if ranked[i].Delay > 0 {
 			ranked[i].Delay = max(ranked[i].Delay, nextDial)
+		}
+		if quic && !throughRelay(ranked[i].Addr) && nearRank(ranked[i].Addr) == 0 {
+			ranked[i].Delay = max(ranked[i].Delay, afterQUIC)
 		}
 		if len(near) > 0 && throughRelay(ranked[i].Addr) {
 			ranked[i].Delay = max(ranked[i].Delay, afterNear)
