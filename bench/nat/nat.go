@@ -26,6 +26,8 @@ const (
 	relayPort = 4001
 	tcpPort   = 9000
 
+	lineMbit = 1000 // of each home, each way
+
 	punches     = 7 // of fresh tenants
 	rounds      = 5 // of transfers, each kind in turn
 	transferFor = 1500 * time.Millisecond
@@ -65,6 +67,20 @@ func Run(ctx context.Context, report *measure.Report, say func(format string, ar
 	}
 	defer stop()
 	ask := task{Role: roleTenant, Peers: provider.Addrs, TCP: fmt.Sprintf("%s:%d", homes.RouterAddress(providerHome), tcpPort)}
+	// First without lines' limits: what the two cores give. Then as homes have it.
+	if err := compare(ctx, net, ask, "_unshaped", report, say); err != nil {
+		return err
+	}
+	for _, i := range []int{providerHome, tenantHome, strictHome} {
+		if err := net.Line(i, lineMbit); err != nil {
+			return err
+		}
+	}
+	return compare(ctx, net, ask, "", report, say)
+}
+
+// compare measures one tenant who punches and one who cannot.
+func compare(ctx context.Context, net *homes.Internet, ask task, suffix string, report *measure.Report, say func(format string, args ...any)) error {
 	var direct, relayed figures
 	ask.Punches = punches
 	if err := one(ctx, net, homes.Home(tenantHome), ask, &direct); err != nil {
@@ -78,12 +94,12 @@ func Run(ctx context.Context, report *measure.Report, say func(format string, ar
 		return fmt.Errorf("paths are not what they should be: direct %v and %v", direct.Direct, relayed.Direct)
 	}
 	report.Set("punch_ms", direct.Punch.Median(), "ms", len(direct.Punch))
-	report.Set("forward_tcp_mib_s", direct.TCP.Median(), "MiB/s", len(direct.TCP))
-	report.Set("forward_direct_mib_s", direct.Forward.Median(), "MiB/s", len(direct.Forward))
-	report.Set("forward_direct_ratio", ratios(direct).Median(), "ours/TCP", len(direct.Forward))
-	report.Set("forward_relayed_mib_s", relayed.Forward.Median(), "MiB/s", len(relayed.Forward))
-	report.Set("forward_relayed_ratio", ratios(relayed).Median(), "ours/TCP", len(relayed.Forward))
-	say("punched after %.0f ms over %s; TCP %.0f MiB/s, forwarded %.0f directly, %.0f relayed (%s)",
+	report.Set("forward_tcp_mib_s"+suffix, direct.TCP.Median(), "MiB/s", len(direct.TCP))
+	report.Set("forward_direct_mib_s"+suffix, direct.Forward.Median(), "MiB/s", len(direct.Forward))
+	report.Set("forward_direct_ratio"+suffix, ratios(direct).Median(), "ours/TCP", len(direct.Forward))
+	report.Set("forward_relayed_mib_s"+suffix, relayed.Forward.Median(), "MiB/s", len(relayed.Forward))
+	report.Set("forward_relayed_ratio"+suffix, ratios(relayed).Median(), "ours/TCP", len(relayed.Forward))
+	say("nat%s: punched after %.0f ms over %s; TCP %.0f MiB/s, forwarded %.0f directly, %.0f relayed (%s)", suffix,
 		direct.Punch.Median(), direct.Over, direct.TCP.Median(), direct.Forward.Median(), relayed.Forward.Median(), relayed.Over)
 	return nil
 }

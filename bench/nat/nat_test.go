@@ -29,10 +29,10 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if missing := report.Missing([]string{"punch_ms", "forward_direct_ratio", "forward_relayed_ratio"}); len(missing) > 0 {
+	if missing := report.Missing([]string{"punch_ms", "forward_direct_ratio", "forward_relayed_ratio", "forward_direct_ratio_unshaped"}); len(missing) > 0 {
 		t.Errorf("not measured: %v", missing)
 	}
-	for _, name := range []string{"punch_ms", "forward_tcp_mib_s", "forward_direct_mib_s", "forward_relayed_mib_s", "forward_direct_ratio", "forward_relayed_ratio"} {
+	for _, name := range []string{"punch_ms", "forward_tcp_mib_s", "forward_direct_mib_s", "forward_relayed_mib_s", "forward_direct_ratio", "forward_relayed_ratio", "forward_direct_ratio_unshaped", "forward_relayed_ratio_unshaped"} {
 		e, _ := report.Get(name)
 		t.Logf("%s %v %s", name, e.Value, e.Unit)
 	}

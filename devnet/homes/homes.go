@@ -113,6 +113,18 @@ func (n *Internet) Forward(i, port int) error {
 		add rule ip home through iifname "wan" tcp dport %[1]d accept`, port, HomeAddress(i)))
 }
 
+// Line gives home i a line of so many megabits a second, each way. Without, it has
+// what the kernel moves between namespaces. Needs tc and the kernel's tbf.
+func (n *Internet) Line(i, mbit int) error {
+	for _, dev := range []string{"wan", "lan"} {
+		if err := n.Run(Router(i), "tc", "qdisc", "replace", "dev", dev, "root", "tbf",
+			"rate", fmt.Sprintf("%dmbit", mbit), "burst", "512kb", "latency", "20ms"); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	return nil
+}
+
 // step is a command in a place; an empty place is the machine itself.
 type step struct {
 	where   string
