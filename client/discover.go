@@ -16,6 +16,8 @@ const (
 	// enoughPeers is with how many connected providers a tenant looks for no others
 	// beyond the registry.
 	enoughPeers = 8
+	// meetEvery is how often others are looked for all the same.
+	meetEvery = 3 * time.Minute
 	// maxStrangers bounds how many providers that the registry does not list are
 	// dialled, and maxMoved how many that it lists under addresses where they are not.
 	maxStrangers = 16
@@ -36,6 +38,7 @@ type beyond struct {
 	moved  map[peer.ID]peer.AddrInfo // by what they themselves have signed
 	others map[peer.ID]peer.AddrInfo // not in the registry
 
+	met      time.Time // when strangers were looked for last; discover's own
 	once     sync.Once
 	searched chan struct{} // closed after the first search
 }
@@ -65,7 +68,8 @@ func (d *directory) discover(ctx context.Context) {
 			lost = append(lost, m)
 		}
 	}
-	if len(lost) == 0 && linked >= min(enoughPeers, maxPeers) {
+	few := linked < enoughPeers && (linked+d.strangers() == 0 || time.Since(d.beyond.met) > meetEvery)
+	if len(lost) == 0 && !few || len(d.contacts(ctx)) == 0 {
 		return
 	}
 	finder, err := d.finder()
@@ -77,7 +81,8 @@ func (d *directory) discover(ctx context.Context) {
 	for _, m := range lost {
 		wg.Go(func() { d.follow(ctx, finder, m) })
 	}
-	if linked < enoughPeers {
+	if few {
+		d.beyond.met = time.Now()
 		wg.Go(func() { d.meet(ctx, finder) })
 	}
 	wg.Wait()
