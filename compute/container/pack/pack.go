@@ -1,8 +1,9 @@
 // Package pack writes container images as archives, in pure Go: for a runtime's
 // probe, for tests, and for whoever has a static program and no image tools.
 //
-// Everything is held in memory and every time stamp is zero, so the same content
-// gives the same bytes. It is not a builder: it runs nothing.
+// The same content gives the same bytes: every time stamp is zero, or in Stream
+// what it was in the file system that is packed. All but Stream hold everything in
+// memory. It is not a builder: it runs nothing.
 package pack
 
 import (
@@ -63,11 +64,18 @@ type Image struct {
 }
 
 func (i *Image) config() ([]byte, error) {
-	c := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: i.Architecture}, Config: i.Config, RootFS: ocispec.RootFS{Type: "layers"}}
+	var diffIDs []digest.Digest
 	for _, l := range i.Layers {
-		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, digest.FromBytes(l))
+		diffIDs = append(diffIDs, digest.FromBytes(l))
 	}
-	return json.Marshal(c)
+	return json.Marshal(i.describe(diffIDs))
+}
+
+func (i *Image) describe(diffIDs []digest.Digest) ocispec.Image {
+	return ocispec.Image{
+		Platform: ocispec.Platform{OS: "linux", Architecture: i.Architecture}, Config: i.Config,
+		RootFS: ocispec.RootFS{Type: "layers", DiffIDs: diffIDs},
+	}
 }
 
 // OCI writes an OCI layout with compressed layers.
@@ -77,34 +85,37 @@ func OCI(to io.Writer, i Image) error {
 		return err
 	}
 	w := tar.NewWriter(to)
-	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
-	blob := func(mediaType string, content []byte) (ocispec.Descriptor, error) {
-		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
-		return d, add(w, "blobs/sha256/"+d.Digest.Encoded(), content)
-	}
+	var layers []ocispec.Descriptor
 	for _, l := range i.Layers {
 		packed, err := Gzip(l)
 		if err != nil {
 			return err
 		}
-		d, err := blob(ocispec.MediaTypeImageLayerGzip, packed)
+		d, err := addBlob(w, ocispec.MediaTypeImageLayerGzip, packed)
 		if err != nil {
 			return err
 		}
-		m.Layers = append(m.Layers, d)
+		layers = append(layers, d)
 	}
-	if m.Config, err = blob(ocispec.MediaTypeImageConfig, config); err != nil {
+	return finish(w, i.Architecture, config, layers)
+}
+
+// finish writes what names the layers of an OCI layout, and the tar's end.
+func finish(w *tar.Writer, architecture string, config []byte, layers []ocispec.Descriptor) error {
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: layers}
+	var err error
+	if m.Config, err = addBlob(w, ocispec.MediaTypeImageConfig, config); err != nil {
 		return err
 	}
 	manifest, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	d, err := blob(ocispec.MediaTypeImageManifest, manifest)
+	d, err := addBlob(w, ocispec.MediaTypeImageManifest, manifest)
 	if err != nil {
 		return err
 	}
-	d.Platform = &ocispec.Platform{OS: "linux", Architecture: i.Architecture}
+	d.Platform = &ocispec.Platform{OS: "linux", Architecture: architecture}
 	index, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{d}})
 	if err != nil {
 		return err
@@ -112,6 +123,13 @@ func OCI(to io.Writer, i Image) error {
 	layout := []byte(`{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`)
 	return errors.Join(add(w, ocispec.ImageLayoutFile, layout), add(w, ocispec.ImageIndexFile, index), w.Close())
 }
+
+func addBlob(w *tar.Writer, mediaType string, content []byte) (ocispec.Descriptor, error) {
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+	return d, add(w, blobName(d.Digest), content)
+}
+
+func blobName(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
 
 // Docker writes what `docker save` does: plain layers and a manifest.json.
 func Docker(to io.Writer, i Image) error {
