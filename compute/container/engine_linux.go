@@ -214,11 +214,11 @@ func (e *engine) shutdown() error {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || pid <= 1 {
-		return os.Remove(e.pidFile())
+		return e.forget()
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return os.Remove(e.pidFile()) // gone
+		return e.forget() // gone
 	}
 	defer unix.Close(fd)
 	// Checked after opening: what the handle names cannot change any more.
@@ -228,7 +228,16 @@ func (e *engine) shutdown() error {
 			return unavailable("stop containerd", err)
 		}
 	}
-	return os.Remove(e.pidFile())
+	return e.forget()
+}
+
+// forget removes what names our containerd; another process of the same home may
+// have done so.
+func (e *engine) forget() error {
+	if err := os.Remove(e.pidFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return unavailable("stop containerd", err)
+	}
+	return nil
 }
 
 // endProcess asks, waits, and insists.

@@ -36,8 +36,8 @@ var _ compute.Runtime = (*Runtime)(nil)
 // Errors: compute.ErrUnavailable, with what to install or change.
 func New(config Config) (*Runtime, error) {
 	config.EnsureDefaults()
-	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("%w: containers need root here: run the provider as root", compute.ErrUnavailable)
+	if config.Home == "" {
+		return nil, fmt.Errorf("%w: no folder given for images", compute.ErrUnavailable)
 	}
 	if err := config.find(); err != nil {
 		return nil, err
@@ -52,10 +52,16 @@ func New(config Config) (*Runtime, error) {
 	return r, nil
 }
 
+// Missing says what this machine lacks for containers, and how to get it. It makes
+// and starts nothing: that they do run is for Probe to show.
+//
+// Errors: compute.ErrUnavailable.
+func Missing(config Config) error { return config.find() }
+
 // find fills in the executables and checks them.
 func (c *Config) find() error {
-	if c.Home == "" {
-		return fmt.Errorf("%w: no folder given for images", compute.ErrUnavailable)
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: containers need root here: run the provider as root", compute.ErrUnavailable)
 	}
 	var err error
 	if c.Home, err = filepath.Abs(c.Home); err != nil {

@@ -21,6 +21,11 @@ var errNoLinux = fmt.Errorf("%w: containers need Linux (on Windows, run the prov
 // Errors: compute.ErrUnavailable.
 func New(Config) (*Runtime, error) { return nil, errNoLinux }
 
+// Missing says that there are no containers here.
+//
+// Errors: compute.ErrUnavailable.
+func Missing(Config) error { return errNoLinux }
+
 // Name implements compute.Runtime.
 func (*Runtime) Name() string { return Name }
 
