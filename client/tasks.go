@@ -40,6 +40,9 @@ func (r *run) taskDone(t *tenancy, m *p2p.TaskDone) {
 		Index: m.Index, Done: true, ExitCode: m.ExitCode, Reason: m.Reason, Error: m.Error, Lease: t.name,
 		Attempts: k.Attempts, OutputBytes: m.OutputBytes,
 	}
+	if !res.OK() && k.Lease != t.name {
+		return // others have it by now: that it failed here is no news
+	}
 	why := taskText(&res)
 	if m.Reason == reasonStopped && t.noticed {
 		why = reasonLost + ": " + t.row.Moniker + " took its machine back"

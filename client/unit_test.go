@@ -342,3 +342,20 @@ func TestGranted(t *testing.T) {
 		t.Errorf("%d ms granted to one that was promised %d", got, away.awayMS)
 	}
 }
+
+// TestLateFailure: a provider that comes back from the dead and tells what became
+// of a task there does not end it elsewhere.
+func TestLateFailure(t *testing.T) {
+	for _, now := range []string{"another", ""} { // given to another lease; waiting for one
+		k := &task{TaskResult: TaskResult{Lease: now, Attempts: singleAttempts}}
+		r := &run{tasks: map[uint64]*task{0: k}}
+		old := &tenancy{r: r, name: "old", assigned: map[uint64]bool{0: true}}
+		r.taskDone(old, &p2p.TaskDone{Index: 0, ExitCode: 255, Reason: "crashed"})
+		if k.Done || k.Lease != now {
+			t.Errorf("a task of lease %q ended with what another said: %+v", now, k)
+		}
+		if len(old.assigned) > 0 {
+			t.Error("the old lease still owes the task, so it would never close")
+		}
+	}
+}
