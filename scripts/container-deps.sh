@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what compute/container runs on, where that is possible: Debian's (or
-# Ubuntu's) containerd and runc, as root. Anywhere else it says what to install
+# Ubuntu's) containerd and runc, as root, and further programs that are named as
+# arguments, from packages of the same names. Anywhere else it says what to install
 # and leaves it at that: without them the container suites are skipped by name.
 set -euo pipefail
 
 missing=()
-for program in containerd runc; do
+for program in containerd runc "$@"; do
 	command -v "$program" >/dev/null || missing+=("$program")
 done
 if [ ${#missing[@]} -eq 0 ]; then
