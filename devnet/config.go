@@ -63,6 +63,9 @@ type ProviderSpec struct {
 	Prices      []string `json:"prices"` // as `moyai provide --price` takes them
 	CPUMilli    uint64   `json:"cpu_milli"`
 	MemoryBytes uint64   `json:"memory_bytes"`
+	// Containers lends containers too: the caller must be root, and Missing nothing
+	// that package compute/container names.
+	Containers bool `json:"containers,omitempty"`
 }
 
 // ensureDefaults fills what was left zero.

@@ -13,10 +13,14 @@ import (
 
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container"
 	"github.com/moyai-network/moyai/compute/wasm"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider"
 )
+
+// imageGrace is how long images may take to load, as `moyai provide` has it.
+const imageGrace = 10 * time.Minute
 
 // nodeKeyName is the file with a provider's node key, in its home.
 const nodeKeyName = "node.key"
@@ -54,7 +58,10 @@ func (n *Network) newProvider(st providerState, home, address string) *Provider 
 	for _, l := range listen {
 		args = append(args, "--listen", l)
 	}
-	args = append(args, "--cache", filepath.Join(n.dir, "cache"))
+	if st.Containers {
+		args = append(args, "--containers")
+	}
+	args = append(args, "--cache", n.cache())
 	if n.cfg.Worker != "" {
 		args = append(args, "--worker", n.cfg.Worker)
 	}
@@ -81,21 +88,38 @@ func (n *Network) runProvider(ctx context.Context, st providerState, home string
 	if err != nil {
 		return err
 	}
-	// Compiled code is shared by the network's providers: it is the same machine.
-	rt, err := wasm.New(wasm.Config{Worker: n.cfg.Worker, CacheDir: filepath.Join(n.dir, "cache")})
+	rt, err := wasm.New(wasm.Config{Worker: n.cfg.Worker, CacheDir: n.cache()})
 	if err != nil {
 		return err
 	}
+	runtimes, grace := []compute.Runtime{rt}, time.Duration(0)
+	if st.Containers {
+		boxes, err := container.New(container.Config{Worker: n.cfg.Worker, Home: filepath.Join(n.cache(), "containers")})
+		if err != nil {
+			return errors.Join(err, rt.Close())
+		}
+		runtimes = append(runtimes, boxes)
+		grace = imageGrace
+		defer func() { _ = boxes.StopEngine() }()
+	}
 	p, err := provider.New(provider.Config{
 		Home: home, Chain: c, Keys: keys, Operator: keyName, NodeKey: nodeKey,
-		Listen: listen, Moniker: st.Name, Runtimes: []compute.Runtime{rt}, Prices: prices, Logger: log,
+		Listen: listen, Moniker: st.Name, Runtimes: runtimes, Prices: prices, Logger: log,
 		Capacity: provider.Capacity{CPUMilli: st.CPUMilli, MemoryBytes: st.MemoryBytes, StorageBytes: 16 << 30},
+		Grace:    grace,
 	})
 	if err != nil {
-		return errors.Join(err, rt.Close())
+		for _, rt := range runtimes {
+			err = errors.Join(err, rt.Close())
+		}
+		return err
 	}
 	return p.Run(ctx)
 }
+
+// cache holds compiled programs and unpacked images, which the network's
+// providers share: it is the same machine.
+func (n *Network) cache() string { return filepath.Join(n.dir, "cache") }
 
 // Start runs the provider; it is an error if it runs already.
 func (p *Provider) Start() error { return p.role.start() }
@@ -105,7 +129,12 @@ func (p *Provider) Stop() { p.role.stop() }
 
 // Kill ends the provider and its jobs at once, as a power cut would. Inside one
 // process it is the same as Stop.
-func (p *Provider) Kill() { p.role.kill() }
+func (p *Provider) Kill() {
+	p.role.kill()
+	if p.n.cfg.Mode == Processes {
+		killContainers(p.Home)
+	}
+}
 
 // PID is the process that runs the provider.
 func (p *Provider) PID() int { return p.role.pid() }

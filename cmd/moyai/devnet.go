@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/moyai-network/moyai/compute/container"
 	"github.com/moyai-network/moyai/devnet"
 )
 
@@ -23,6 +24,7 @@ var providerNames = []string{"alice", "bob", "carol"}
 func (a *app) devnetCommand() *cobra.Command {
 	var dir, profile string
 	var validators, providers int
+	var containers bool
 	cmd := &cobra.Command{
 		Use:   "devnet",
 		Short: "keep a whole network running on this machine",
@@ -37,6 +39,9 @@ Ctrl-C. Everything is in one folder: the same command continues the same chain.`
 			if err != nil {
 				return err
 			}
+			if err := a.lendContainers(specs, cmd.Flags().Changed("containers"), containers); err != nil {
+				return err
+			}
 			return a.devnet(ctx, devnet.Config{
 				Dir: dir, Profile: devnet.Profile(profile), Validators: validators, Providers: specs, RPCPort: 26657,
 			})
@@ -47,7 +52,28 @@ Ctrl-C. Everything is in one folder: the same command continues the same chain.`
 	f.StringVar(&profile, "profile", string(devnet.Dev), "dev (50 ms blocks) or lan (four validators, 200 ms)")
 	f.IntVar(&validators, "validators", 0, "how many validators (default: those of the profile)")
 	f.IntVar(&providers, "providers", 2, "how many providers")
+	f.BoolVar(&containers, "containers", false, "providers run container images too (default: where this machine can)")
 	return cmd
+}
+
+// lendContainers has the providers lend containers if that is wanted, or possible
+// and not refused.
+func (a *app) lendContainers(specs []devnet.ProviderSpec, said, wanted bool) error {
+	if said && !wanted {
+		return nil
+	}
+	missing := container.Missing(container.Config{})
+	if missing != nil && said {
+		return withHint(missing, "`moyai provide doctor` tells what is missing")
+	}
+	if missing != nil {
+		a.say("WebAssembly alone is lent: %v", missing)
+		return nil
+	}
+	for i := range specs {
+		specs[i].Containers = true
+	}
+	return nil
 }
 
 func providerSpecs(n int) ([]devnet.ProviderSpec, error) {

@@ -51,6 +51,7 @@ type provideFlags struct {
 	worker     string
 	cache      string
 	keep       time.Duration
+	grace      time.Duration
 	logLevel   string
 	dryRun     bool
 }
@@ -112,9 +113,10 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
 	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
-	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs (default: in --home)")
+	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs and unpacked images, which several providers of a machine may share (default: in --home)")
 	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long results are kept after a job's end")
 	f.ownerFlags.flags(cmd)
+	fs.DurationVar(&f.grace, "grace", 0, "longest time to load a program, which is not paid (default 1m, with --containers 10m)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show what would be offered, and join, make and write nothing")
 }
@@ -172,6 +174,9 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	if t.attributes, err = parseEnv(f.attributes); err != nil {
 		return t, usagef("--attribute: write it like gpu.model=rtx4090")
 	}
+	if f.grace < 0 {
+		return t, usagef("--grace %s: loading takes time", f.grace)
+	}
 	if _, err := p2p.ParseRelays(f.relays); err != nil {
 		return t, &usageError{err}
 	}
@@ -211,10 +216,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if err != nil {
 		return cfg, err
 	}
-	if f.cache == "" {
-		f.cache = filepath.Join(home, "cache")
-	}
-	rt, err := wasm.New(wasm.Config{Worker: f.worker, CacheDir: f.cache})
+	rt, err := wasm.New(wasm.Config{Worker: f.worker, CacheDir: f.programFolder(home)})
 	if err != nil {
 		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
 	}
@@ -224,6 +226,9 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		return cfg, err
 	}
 	runtimes = append(runtimes, boxes...)
+	if f.grace == 0 && len(boxes) > 0 {
+		f.grace = imageGrace
+	}
 	capacity, err := provider.Lend(machine.Discover(ctx, machine.Host(), home), f.chosen())
 	if err != nil {
 		return cfg, err
@@ -236,7 +241,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
 		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Owner: t.owner, Bond: t.bond,
-		KeepResults: f.keep, Logger: t.logger,
+		KeepResults: f.keep, Grace: f.grace, Logger: t.logger,
 		RegistryAllow: f.allow, ImageBytes: uint64(f.images), Volumes: f.volumePolicy(volumes, capacity),
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container"
@@ -17,6 +18,10 @@ const containersAll = "all"
 
 // containerTiers are those that --containers can name, the strongest first.
 var containerTiers = []compute.Tier{compute.TierGVisor, compute.TierContainer}
+
+// imageGrace is how long the loading of images may take: some are a hundred times
+// larger than any module.
+const imageGrace = 10 * time.Minute
 
 // tiers reads --containers: nil if no images are run, and whether each of them
 // must hold.
@@ -37,6 +42,22 @@ func (f *provideFlags) tiers() (tiers []compute.Tier, named bool, err error) {
 	return tiers, true, nil
 }
 
+// programFolder is that of compiled modules.
+func (f *provideFlags) programFolder(home string) string {
+	if f.cache == "" {
+		return filepath.Join(home, "cache")
+	}
+	return f.cache
+}
+
+// imageFolder is that of unpacked images.
+func (f *provideFlags) imageFolder(home string) string {
+	if f.cache == "" {
+		return filepath.Join(home, "containers")
+	}
+	return filepath.Join(f.cache, "containers")
+}
+
 // boxes makes what runs container images, and has each run one. What was not asked
 // for by name is left out where it does not hold; nothing at all is a failure.
 // volumes says that a volume's size held at every tier.
@@ -48,7 +69,7 @@ func (f *provideFlags) boxes(ctx context.Context, home string) (boxes []compute.
 	volumes = true
 	var failed error
 	for _, t := range tiers {
-		c, err := container.New(container.Config{Home: filepath.Join(home, "containers"), Worker: f.worker, Tier: t})
+		c, err := container.New(container.Config{Home: f.imageFolder(home), Worker: f.worker, Tier: t})
 		if err == nil {
 			var found compute.Capabilities
 			if found, err = c.Probe(ctx); err == nil {

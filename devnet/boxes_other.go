@@ -1,0 +1,6 @@
+//go:build !linux
+
+package devnet
+
+// killContainers: there are none.
+func killContainers(string) {}
