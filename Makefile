@@ -28,10 +28,10 @@ LDFLAGS := -X main.version=$(VERSION)
 # a newcomer nothing. The rest is Go's default.
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build release demo test test-all runsc bench lint proto proto-check clean
+.PHONY: help build release demo example-blender example-pytorch example-transcode test test-all runsc bench lint proto proto-check clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "%-18s %s\n", $$1, $$2}'
 
 build: ## bin/moyai, bin/moyai-worker and bin/moyai-egress
 	@mkdir -p $(BIN)
@@ -47,6 +47,19 @@ release: ## reproducible, stripped binaries
 
 demo: build ## a whole network renders a picture: demo/out.png
 	$(BIN)/moyai demo
+
+# Real work in containers. The first run of each makes its image from Debian's
+# packages, in .cache/images. KILL=1 cuts a provider's power in the middle.
+EXAMPLE = ./scripts/container-deps.sh mmdebstrap && $(BIN)/moyai demo $(if $(KILL),--kill)
+
+example-blender: build ## three providers render an animation: demo/blender/out.mp4
+	$(EXAMPLE) blender
+
+example-pytorch: build ## train a network, killed on the way: demo/pytorch/report.png
+	$(EXAMPLE) pytorch
+
+example-transcode: build ## three providers transcode a video: demo/transcode/out.mp4
+	$(EXAMPLE) transcode
 
 test: build ## what guards the project: vet, rules, units, an in-process network
 	$(GO) vet ./...

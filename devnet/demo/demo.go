@@ -9,23 +9,14 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
-	marketv1 "github.com/moyai-network/moyai/api/moyai/market/v1"
-	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/devnet"
-	"github.com/moyai-network/moyai/devnet/audit"
 )
-
-// settleTime is how long after the job's end the last lease may take to close:
-// a tenant closes by itself after ten seconds.
-const settleTime = 30 * time.Second
 
 // Options say where things are and what to show.
 type Options struct {
@@ -88,94 +79,40 @@ func Run(ctx context.Context, o Options) (*Demo, error) {
 			return nil, err
 		}
 	}
-	network := filepath.Join(o.Dir, "net")
-	for _, stale := range []string{network, filepath.Join(o.Dir, tilesDir)} {
-		if err := os.RemoveAll(stale); err != nil {
-			return nil, fmt.Errorf("clear the last demo: %w", err)
-		}
+	if err := os.RemoveAll(filepath.Join(o.Dir, tilesDir)); err != nil {
+		return nil, fmt.Errorf("clear the last demo: %w", err)
 	}
 	say("starting a chain and three providers")
-	n, err := devnet.Start(ctx, devnet.Config{
-		Dir: network, Profile: devnet.Dev, Providers: providers(), Binary: o.Binary, Logger: o.Logger,
-	})
+	s, err := raise(ctx, filepath.Join(o.Dir, "net"), o.Binary, providers(), o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	d, err := play(ctx, o, n, say)
+	d, err := play(ctx, o, s, say)
 	if err != nil {
-		n.Stop()
+		s.net.Stop()
 		return nil, err
 	}
 	return d, nil
 }
 
 // play runs the job on a network that is up.
-func play(ctx context.Context, o Options, n *devnet.Network, say func(string, ...any)) (*Demo, error) {
-	c := n.Chain()
-	say("chain %s answers at %s", n.ChainID, n.RPC)
-	before, err := audit.Open(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	from, err := c.Height(ctx)
-	if err != nil {
-		return nil, err
-	}
+func play(ctx context.Context, o Options, s *stage, say func(string, ...any)) (*Demo, error) {
+	say("chain %s answers at %s", s.net.ChainID, s.net.RPC)
 	say("renting all three to render %d tiles", tileCount)
-	job, err := render(ctx, o, n)
+	job, err := render(ctx, o, s.net)
 	if err != nil {
 		return nil, err
 	}
-	books, err := settled(ctx, n, from+1)
+	bill, err := s.bill(ctx)
 	if err != nil {
 		return nil, err
 	}
-	after, err := audit.Open(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	d := &Demo{net: n, Picture: filepath.Join(o.Dir, "out.png")}
+	d := &Demo{net: s.net, Picture: filepath.Join(o.Dir, "out.png")}
 	if err := assemble(o, d.Picture); err != nil {
 		return nil, err
 	}
-	d.Report = newReport(n, job, books, before, after)
+	d.Report = &Report{Bill: bill, Tiles: tileCount, TilesBack: job.done, OrderToOutputMS: job.firstOutput.Milliseconds()}
 	return d, nil
-}
-
-// settled waits until every lease opened since height from is closed on the
-// chain, and returns what happened since.
-func settled(ctx context.Context, n *devnet.Network, from int64) (*audit.Audit, error) {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
-	c := n.Chain()
-	for {
-		leases, err := c.Leases(ctx, chain.LeaseFilter{Payer: n.Tenant})
-		if err != nil {
-			return nil, err
-		}
-		open := 0
-		for i := range leases {
-			if leases[i].State != marketv1.LeaseState_LEASE_STATE_CLOSED {
-				open++
-			}
-		}
-		if open == 0 && len(leases) > 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			if len(leases) == 0 {
-				return nil, errors.New("the chain shows no lease of this job")
-			}
-			return nil, fmt.Errorf("%d of %d leases were not settled within %s", open, len(leases), settleTime)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	to, err := c.Height(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return audit.Read(ctx, c, from, to)
 }
 
 // Write writes the report as text.
