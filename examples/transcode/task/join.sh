@@ -8,11 +8,11 @@ ffmpeg -nostdin -loglevel error -f concat -safe 0 -i /tmp/parts -i /in/split/sou
 	-map 0:v -map 1:a -c:v copy -c:a aac -movflags +faststart /out/out.mp4
 
 frames() {
-	ffprobe -v error -select_streams v -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$1"
+	ffprobe -v error -select_streams v -count_frames -show_entries stream=nb_read_frames -of default=nk=1:nw=1 "$1"
 }
-seconds() { # of the last frame and how long it is shown, to the hundredth
+seconds() { # until the last frame is over, to the tenth: Matroska rounds
 	ffprobe -v error -select_streams v -show_entries packet=pts_time,duration_time -of csv=p=0 "$1" |
-		awk -F, '{ if ($1 + $2 > end) end = $1 + $2 } END { printf "%.2f\n", end }'
+		awk -F, '{ if ($1 + $2 > end) end = $1 + $2 } END { printf "%.1f\n", end }'
 }
 for measure in frames seconds; do
 	want=$($measure /in/split/source.mkv) got=$($measure /out/out.mp4)
