@@ -248,7 +248,8 @@ func (c *Client) admit(col *collection, o *order, a arrival, params lease.Params
 		}
 	}
 	col.bids[a.order] = append(col.bids[a.order], b)
-	emit(Event{Kind: EventBid, Provider: b.provider, Moniker: b.moniker, Price: priceText(b.signed.Value.Rate, b.signed.Value.Denom)})
+	emit(Event{Kind: EventBid, Provider: b.provider, Moniker: b.moniker, Price: priceText(b.signed.Value.Rate, b.signed.Value.Denom),
+		Bytes: a.bid.Offer.CachedBytes, MS: a.bid.Offer.LoadMS})
 	return true
 }
 

@@ -13,7 +13,7 @@ const (
 	EventPrepared  EventKind = "prepared"  // module and inputs are hashed: Bytes in all
 	EventReached   EventKind = "reached"   // connected to Count providers
 	EventAnnounced EventKind = "announced" // Count orders are out; Time is just before the first was signed
-	EventBid       EventKind = "bid"       // Provider offers Price
+	EventBid       EventKind = "bid"       // Provider offers Price; Bytes are there, the rest may take MS to load, if the job hints at what it needs
 	EventRefused   EventKind = "refused"   // Provider will not, Text says why
 	EventOpening   EventKind = "opening"   // the transaction is on its way
 	EventOpened    EventKind = "opened"    // Lease with Provider at Price; Tx

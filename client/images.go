@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/moyai-network/moyai/compute/container/pull"
 	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/p2p"
@@ -89,6 +91,28 @@ func (j *Job) resolveImage(ctx context.Context) error {
 		r.Bytes *= 2 // another platform's may be larger than the one that was added up
 	}
 	return nil
+}
+
+// hints are what a job tells of what it needs.
+func (p *program) hints(j *Job) []p2p.Hint {
+	if j.Hint == HintNone {
+		return nil
+	}
+	var out []p2p.Hint
+	add := func(key [32]byte, bytes uint64) {
+		if len(out) < p2p.MaxHints {
+			out = append(out, p2p.Hint{Key: key[:], Bytes: bytes})
+		}
+	}
+	if r := j.Resolved; r != nil && len(r.Digest) > 0 && j.Registry == nil {
+		add(pull.HintImage(digest.NewDigestFromBytes(digest.SHA256, r.Digest)), r.Bytes)
+	}
+	if j.Hint == HintAll {
+		for _, src := range p.sources {
+			add(pull.HintFile(src.Root().Bytes()), src.Size())
+		}
+	}
+	return out
 }
 
 // String is the image for people; empty if there is none.

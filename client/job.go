@@ -33,6 +33,10 @@ type Job struct {
 	// Resolved is what Image stood for when the job began; Run fills it in.
 	Resolved *ResolvedImage `json:",omitempty"`
 
+	// Hint says what may be told to all providers of what the job needs, so that
+	// those which have it can say so: hashes that only they recognise.
+	Hint Hint
+
 	// Volumes are folders that outlive the job, at the provider that ran it.
 	Volumes []Volume `json:",omitempty"`
 	// Place is where the job's volumes are; Run fills it in.
@@ -70,6 +74,16 @@ type Job struct {
 
 // Input is a local file or folder that the program sees as /in/Name.
 type Input struct{ Name, Path string }
+
+// Hint says what a job tells before anybody was chosen.
+type Hint string
+
+// The hints.
+const (
+	HintImages Hint = ""     // images that need no login; the default
+	HintAll    Hint = "all"  // the module and the inputs, too
+	HintNone   Hint = "none" // nothing
+)
 
 // ResolvedImage is what an image's name stood for.
 type ResolvedImage struct {

@@ -26,6 +26,7 @@ type order struct {
 	key    *wire.Ed25519Signer // receipt key
 	seed   []byte
 	access []byte // signed wire.Access for this host
+	hints  []p2p.Hint
 }
 
 func (o *order) hash() []byte { return o.signed.Digest[:] }
@@ -63,7 +64,7 @@ func (c *Client) newOrder(jobID []byte, job *Job, p *program, maxLife uint64) (*
 	if err != nil {
 		return nil, fmt.Errorf("sign order: %w", err)
 	}
-	o := &order{signed: signed, key: key, seed: seed}
+	o := &order{signed: signed, key: key, seed: seed, hints: p.hints(job)}
 	return o, c.grantAccess(o)
 }
 
@@ -100,7 +101,7 @@ func (c *Client) announcement(o *order) *p2p.Announce {
 	if len(addrs) > p2p.MaxAddrs {
 		addrs = addrs[:p2p.MaxAddrs]
 	}
-	return &p2p.Announce{Order: o.signed.Bytes(), Peer: []byte(c.host.ID()), Addrs: addrs, Access: o.access}
+	return &p2p.Announce{Order: o.signed.Bytes(), Peer: []byte(c.host.ID()), Addrs: addrs, Access: o.access, Hints: o.hints}
 }
 
 // quantities are what is ordered; storage is only where something is to last.

@@ -27,6 +27,7 @@ const (
 	MaxManifest = 64 << 10    // a manifest's bytes
 	MaxAddrs    = 16          // addresses in a list, count
 	MaxText     = 1024        // one line meant for people
+	MaxHints    = 8           // hints of an announcement, count
 	MaxID       = 128         // a peer id, a name, an attribute
 
 	hashLen    = 32
@@ -48,12 +49,30 @@ type Announce struct {
 	Peer   []byte   `cbor:"2,keyasint"` // the tenant's peer id bytes
 	Addrs  []string `cbor:"3,keyasint"` // the tenant's multiaddrs, ≤ MaxAddrs
 	Access []byte   `cbor:"4,keyasint"` // signed wire.Access: the order's receipt key vouches for Peer
+	// Hints let a provider say how much of what the order needs is there already.
+	// They are the tenant's to give: whoever has the same thing recognises them.
+	Hints []Hint `cbor:"5,keyasint,omitempty"` // ≤ MaxHints
+}
+
+// Hint stands for one thing that an order needs.
+type Hint struct {
+	_     struct{} `cbor:",toarray"`
+	Key   []byte   // 32 bytes: a hash of the thing's identifier
+	Bytes uint64
 }
 
 // Validate implements Message.
 func (a *Announce) Validate() error {
 	if _, err := peer.IDFromBytes(a.Peer); err != nil {
 		return fmt.Errorf("peer: %w", err)
+	}
+	if len(a.Hints) > MaxHints {
+		return fmt.Errorf("%d hints, at most %d", len(a.Hints), MaxHints)
+	}
+	for _, h := range a.Hints {
+		if err := size("hint", h.Key, hashLen, hashLen); err != nil {
+			return err
+		}
 	}
 	return firstError(
 		size("order", a.Order, 1, MaxSigned),

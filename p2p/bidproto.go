@@ -31,7 +31,8 @@ type BidOffer struct {
 	Bid         []byte    `cbor:"2,keyasint,omitempty"` // signed wire.Bid
 	Refusals    []Refusal `cbor:"3,keyasint,omitempty"` // ≤ 16
 	Moniker     string    `cbor:"4,keyasint,omitempty"` // the provider's name for people, unproven
-	CachedBytes uint64    `cbor:"5,keyasint,omitempty"` // of the order's inputs already here, if it can know
+	CachedBytes uint64    `cbor:"5,keyasint,omitempty"` // of what the announcement hinted at, already here
+	LoadMS      uint64    `cbor:"6,keyasint,omitempty"` // how long loading the rest may take, by what this provider saw of late
 }
 
 // Validate implements Message.

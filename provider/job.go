@@ -199,7 +199,19 @@ func (j *job) fetch(ctx context.Context, root []byte, bytes uint64, dest string)
 	if err := os.RemoveAll(dest + ".partial"); err != nil { // of a fetch that was killed
 		return err
 	}
-	return j.a.d.wares.Fetch(ctx, j.a.row.Tenant, j.a.row.OrderHash, root, bytes, dest)
+	pantry := j.a.d.pantry
+	if pantry != nil && pantry.store.Take(root, dest) {
+		return nil // another lease brought it, and it was verified then
+	}
+	began := time.Now()
+	if err := j.a.d.wares.Fetch(ctx, j.a.row.Tenant, j.a.row.OrderHash, root, bytes, dest); err != nil || pantry == nil {
+		return err
+	}
+	pantry.loaded(bytes, time.Since(began))
+	if err := pantry.store.Give(root, dest); err != nil {
+		j.a.log.Warn("not kept for others", "err", err)
+	}
+	return nil
 }
 
 func (j *job) spec() compute.Spec {

@@ -108,7 +108,7 @@ func (m *stall) answer(ctx context.Context, o gossip.Order) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.BidLife+time.Minute)
 	defer cancel()
-	if err := m.negotiate(ctx, o.Signed, tenant, o.Announce.Addrs); err != nil && ctx.Err() == nil {
+	if err := m.negotiate(ctx, o.Signed, tenant, o.Announce.Addrs, o.Announce.Hints...); err != nil && ctx.Err() == nil {
 		m.log.Debug("no lease from this order", "order", fmt.Sprintf("%x", o.Signed.Digest[:8]), "err", err)
 	}
 }
@@ -132,11 +132,12 @@ func (m *stall) end(order [32]byte) {
 // errRefused: the tenant was told why not.
 var errRefused = errors.New("order refused")
 
-func (m *stall) negotiate(ctx context.Context, order wire.Signed[wire.Order], tenant peer.AddrInfo, addrs []string) error {
+func (m *stall) negotiate(ctx context.Context, order wire.Signed[wire.Order], tenant peer.AddrInfo, addrs []string, hints ...p2p.Hint) error {
 	a, offer, err := m.bid(order)
 	if err != nil {
 		return err
 	}
+	offer.CachedBytes, offer.LoadMS = m.d.pantry.estimate(hints)
 	if a == nil {
 		stream, err := m.offer(ctx, tenant, offer)
 		if err == nil {

@@ -22,6 +22,7 @@ type docker struct {
 	secrets      []string
 	registryAuth string
 	platform     string
+	hint         string
 	volumes      []string
 	keepVolume   time.Duration
 }
@@ -31,14 +32,22 @@ func (d *docker) flags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&d.secrets, "secret", nil, "NAME=VALUE or NAME=@FILE: a variable that only the machine running the program can read (repeatable)")
 	fs.StringVar(&d.registryAuth, "registry-auth", "", "USER:@FILE for the image's registry, sealed like a secret; `docker` takes the login that docker has")
 	fs.StringVar(&d.platform, "platform", "", "what the image must be for, such as linux/arm64 (default: whatever machine bids)")
+	fs.StringVar(&d.hint, "hint", "images", "what all providers may learn of what the job needs, as hashes, so that they say how much of it they have: images, all or none")
 	fs.StringArrayVar(&d.volumes, "volume", nil, "NAME:/PATH[:SIZE]: a folder that outlives the job, at the machine that ran it (repeatable)")
 	fs.DurationVar(&d.keepVolume, "keep-volume", 24*time.Hour, "how long volumes are kept after the job")
 }
 
 // fill puts what the flags say into a job that runs program.
-func (d *docker) fill(job *client.Job, program string) (err error) {
-	if err := chooseProgram(job, program); err != nil {
+func (d *docker) fill(job *client.Job, home, program string) (err error) {
+	if err := chooseProgram(job, home, program); err != nil {
 		return err
+	}
+	switch d.hint {
+	case "images":
+	case "all", "none":
+		job.Hint = client.Hint(d.hint)
+	default:
+		return usagef("--hint %q: use images, all or none", d.hint)
 	}
 	job.Platform = d.platform
 	if err := d.environment(job); err != nil {
@@ -55,10 +64,14 @@ func (d *docker) fill(job *client.Job, program string) (err error) {
 }
 
 // chooseProgram tells a file from the name of an image: what is there, or looks
-// like a path, is a file.
-func chooseProgram(job *client.Job, program string) error {
+// like a path, is a file; what was pushed goes before what registries have.
+func chooseProgram(job *client.Job, home, program string) error {
 	if _, err := os.Stat(program); err == nil || strings.ContainsRune(program, os.PathSeparator) && strings.HasPrefix(program, ".") || filepath.IsAbs(program) {
 		job.Module = program
+		return nil
+	}
+	if pushed, err := client.PushedImage(home, program); err == nil {
+		job.Module = pushed.Path
 		return nil
 	}
 	switch filepath.Ext(program) {

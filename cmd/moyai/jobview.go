@@ -99,7 +99,7 @@ func (v *jobView) tell(e client.Event) {
 	switch e.Kind {
 	case client.EventBid:
 		// An array job asks for several leases at once: once per provider is news.
-		if offer := who + " offers " + e.Price; !v.offers[offer] {
+		if offer := who + " offers " + e.Price + loading(e); !v.offers[offer] {
 			v.offers[offer] = true
 			v.say("%s", offer)
 		}
@@ -118,6 +118,17 @@ func (v *jobView) tell(e client.Event) {
 			v.say("lease %s closed: %s for %s, %s back", short(r.ID), formatUnits(r.Paid, r.Denom), formatMS(r.BilledMS), formatUnits(r.Refunded, r.Denom))
 		}
 	}
+}
+
+// loading says how soon a bidder can start, if it could know.
+func loading(e client.Event) string {
+	switch {
+	case e.MS > 0:
+		return fmt.Sprintf(", starts in about %d s", (e.MS+999)/1000)
+	case e.Bytes > 0:
+		return ", has what it needs"
+	}
+	return ""
 }
 
 func (v *jobView) say(format string, args ...any) { fmt.Fprintf(v.note, format+"\n", args...) }

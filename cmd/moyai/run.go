@@ -36,6 +36,7 @@ type runFlags struct {
 	logLimit    bytesValue
 	shm         bytesValue
 	docker
+	home   string
 	detach bool
 	quiet  bool
 }
@@ -62,6 +63,7 @@ it. With --json every event is one line of JSON, the last one is the result.`,
 			if len(given) > 1 && given[1] == "--" {
 				given = append(given[:1:1], given[2:]...)
 			}
+			f.home = a.home
 			job, err := f.job(given)
 			if err != nil {
 				return err
@@ -112,7 +114,7 @@ func (f *runFlags) job(given []string) (client.Job, error) {
 	if job.Array != nil {
 		job.Array.MaxAttempts = f.attempts
 	}
-	if err := f.docker.fill(&job, given[0]); err != nil {
+	if err := f.docker.fill(&job, f.home, given[0]); err != nil {
 		return job, err
 	}
 	job.Args = given[1:]

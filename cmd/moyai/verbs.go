@@ -5,7 +5,7 @@ import "github.com/spf13/cobra"
 // addVerbs lists every verb with the group it is shown in.
 func (a *app) addVerbs(add func(group string, cmds ...*cobra.Command)) {
 	add("tenant", a.quoteCommand(), a.runCommand(), a.psCommand(), a.logsCommand(), a.waitCommand(), a.stopCommand(),
-		a.volumeCommand(), a.leaseCommand(), a.accountCommand(), a.providersCommand())
+		a.volumeCommand(), a.imageCommand(), a.leaseCommand(), a.accountCommand(), a.providersCommand())
 	add("provider", a.provideCommand(), a.relayCommand())
 	add("network", a.demoCommand(), a.devnetCommand(), a.chainCommand())
 	add("other", a.keysCommand(), a.versionCommand(), a.completionCommand())

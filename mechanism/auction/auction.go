@@ -19,10 +19,14 @@ type Bid struct {
 	Provider string // who is paid; opaque
 	Node     string // which machine; opaque
 	Rate     amount.Rate
+	// LoadMS is how long it may take to load what is not there yet, as the provider
+	// says. It decides among equal rates only: nobody signs it, and a provider that
+	// says less than is true gains no more than one that charges a unit less.
+	LoadMS uint64
 	// Held is how many leases of the same job this provider has already:
 	// Spread counts them as used.
 	Held uint64
-	// Tie decides among equal rates. A hash of order and bid serves: nobody can
+	// Tie decides among equal rates and times. A hash of order and bid serves: nobody can
 	// choose a name that always wins.
 	Tie [32]byte
 }
@@ -79,6 +83,9 @@ func Rank(policy Policy, bids []Bid) []int {
 
 func compare(a, b Bid) int {
 	if c := a.Rate.Cmp(b.Rate); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.LoadMS, b.LoadMS); c != 0 {
 		return c
 	}
 	if c := slices.Compare(a.Tie[:], b.Tie[:]); c != 0 {

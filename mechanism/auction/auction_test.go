@@ -21,6 +21,8 @@ func TestRank(t *testing.T) {
 			held[i].Held = 1
 		}
 	}
+	near := []Bid{bid("far", 3, 1), bid("near", 3, 2), bid("dear", 4, 0)}
+	near[0].LoadMS, near[1].LoadMS = 5000, 10
 	tests := []struct {
 		name   string
 		policy Policy
@@ -31,6 +33,7 @@ func TestRank(t *testing.T) {
 		{"cheapest", Cheapest, bids, []int{2, 1, 4, 0, 3}},
 		{"spread", Spread, bids, []int{2, 1, 3, 4, 0}},
 		{"spread, ann has a lease", Spread, held, []int{1, 3, 2, 4, 0}},
+		{"equal rates: what loads sooner", Cheapest, near, []int{1, 0, 2}},
 		{"cheapest does not count leases", Cheapest, held, []int{2, 1, 4, 0, 3}},
 	}
 	for _, test := range tests {

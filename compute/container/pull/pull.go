@@ -172,7 +172,11 @@ func (c *Client) pull(ctx context.Context, store *Store, n Name, platform string
 		}
 		p.Here += had
 	}
-	return p, layOut(store, partial, dest, sum, int64(len(body)), platform, m)
+	parts := []digest.Digest{sum, m.Config.Digest}
+	for _, d := range m.Layers {
+		parts = append(parts, d.Digest)
+	}
+	return p, errors.Join(store.note(p.Digest, parts), layOut(store, partial, dest, sum, int64(len(body)), platform, m))
 }
 
 // layOut writes the layout, links the blobs into it, and makes it appear.

@@ -156,6 +156,13 @@ func TestPull(t *testing.T) {
 	if same, err := os.ReadFile(filepath.Join(other, "index.json")); err != nil || !bytes.Equal(same, index) {
 		t.Errorf("the same image is laid out as %s, %v", same, err)
 	}
+	if !p.store.Has(HintImage(found.Digest)) || p.store.Has(HintImage(digest.FromString("another"))) {
+		t.Error("the store does not know what it has")
+	}
+	reopened, err := OpenStore(p.store.dir, 1<<30)
+	if err != nil || !reopened.Has(HintImage(found.Digest)) {
+		t.Errorf("the store, opened again, does not know what it has: %v", err)
+	}
 	// A layer in common is not pulled again.
 	m := s.push(t, "c:1", "amd64", "one", "three")
 	third, _, err := p.pull(m, Credentials{}, 1<<20)
@@ -336,5 +343,40 @@ func TestBrokenOff(t *testing.T) {
 	}
 	if cuts.Load() != 1 || resumed.Load() != 1 {
 		t.Errorf("broken off %d times, resumed %d times", cuts.Load(), resumed.Load())
+	}
+}
+
+// TestFiles: a file is kept by its identifier, under the store's bound.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	store, err := OpenStore(filepath.Join(dir, "store"), 3<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetched := filepath.Join(dir, "fetched")
+	if err := os.WriteFile(fetched, bytes.Repeat([]byte("x"), 2<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if store.Take([]byte("id"), filepath.Join(dir, "before")) {
+		t.Error("taken before it was given")
+	}
+	if err := store.Give([]byte("id"), fetched); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(fetched); err != nil { // the lease that brought it is over
+		t.Fatal(err)
+	}
+	taken := filepath.Join(dir, "taken")
+	if !store.Take([]byte("id"), taken) || !store.Has(HintFile([]byte("id"))) {
+		t.Error("what was given is not there")
+	}
+	if err := os.Remove(taken); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.room(2 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if store.Has(HintFile([]byte("id"))) {
+		t.Error("more is kept than the bound allows")
 	}
 }

@@ -27,6 +27,8 @@ type Store struct {
 
 	mu   sync.Mutex
 	busy map[digest.Digest]chan struct{}
+
+	hints hints
 }
 
 // OpenStore opens or makes a store in dir of at most so many bytes. One process
@@ -35,7 +37,15 @@ func OpenStore(dir string, most uint64) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
 	}
-	return &Store{dir: dir, most: most, busy: map[digest.Digest]chan struct{}{}}, nil
+	s := &Store{dir: dir, most: most, busy: map[digest.Digest]chan struct{}{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("image store: %w", err)
+	}
+	for _, e := range entries {
+		s.hints.remember(e.Name())
+	}
+	return s, nil
 }
 
 func (s *Store) path(d digest.Digest) string { return filepath.Join(s.dir, d.Encoded()) }
