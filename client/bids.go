@@ -32,6 +32,7 @@ type bid struct {
 	moniker  string
 	peer     peer.ID
 	leaseID  [20]byte
+	loadMS   uint64 // the provider's estimate
 }
 
 func (b *bid) name() string {
@@ -87,7 +88,7 @@ func (c *Client) verifyBid(o *order, b *p2p.ReceivedBid, params lease.Params) (*
 	}
 	return &bid{
 		signed: signed, received: b, provider: chain.Address(v.Provider), moniker: b.Offer.Moniker,
-		peer: b.Peer(), leaseID: wire.LeaseID(o.signed.Digest, signed.Digest),
+		peer: b.Peer(), leaseID: wire.LeaseID(o.signed.Digest, signed.Digest), loadMS: b.Offer.LoadMS,
 	}, nil
 }
 

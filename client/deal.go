@@ -94,7 +94,7 @@ func (s *shopping) rank(policy auction.Policy, bids []*bid, held map[string]uint
 	for i, b := range bids {
 		views[i] = auction.Bid{
 			Provider: b.provider, Node: string(b.signed.Value.Node), Rate: b.signed.Value.Rate,
-			LoadMS: b.received.Offer.LoadMS, Held: held[b.provider], Tie: b.signed.Digest,
+			LoadMS: b.loadMS, Held: held[b.provider], Tie: b.signed.Digest,
 		}
 	}
 	out := make([]*bid, 0, len(bids))
