@@ -26,6 +26,9 @@ type Config struct {
 	KeyringBackend string    // chain.BackendOS, BackendFile or BackendTest
 	Key            string    // name of the paying account; empty: the keyring's only one
 	Passphrase     io.Reader // where the keyring's passphrase is read from; may be nil
+	// Keyless leaves the keyring alone: enough to watch and to enter what this home
+	// rents, not to rent or to close.
+	Keyless bool
 
 	Listen    []string     // multiaddrs; nil: every interface, free ports
 	Bootstrap []string     // peers that discovery asks first, each ending in /p2p/NAME
@@ -138,6 +141,9 @@ func (c *Client) Connect() error {
 }
 
 func (c *Client) openKey() error {
+	if c.cfg.Keyless {
+		return errors.New("client was opened without keys")
+	}
 	keys, err := chain.OpenKeys(c.cfg.Home, c.cfg.KeyringBackend, c.cfg.Passphrase)
 	if err != nil {
 		return err

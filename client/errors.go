@@ -36,6 +36,16 @@ var (
 	ErrDetached = errors.New("detached from the job")
 	// ErrBusy: another process attends to this job.
 	ErrBusy = errors.New("another process attends to this job")
+	// ErrEnded: nothing runs on the lease any more, so nobody can enter it.
+	ErrEnded = errors.New("nothing runs there any more")
+	// ErrNotStarted: its program does not run yet.
+	ErrNotStarted = errors.New("not started yet")
+	// ErrCannotEnter: what runs there cannot be entered by its nature.
+	ErrCannotEnter = errors.New("cannot be entered")
+	// ErrNoProgram: the program that was to be run beside it cannot be.
+	ErrNoProgram = errors.New("cannot be run there")
+	// ErrNoListener: nothing listens on the port inside.
+	ErrNoListener = errors.New("nothing listens there")
 	// ErrResultGone: the provider no longer has, or cannot be asked for, the results.
 	ErrResultGone = errors.New("results are no longer at the provider")
 )

@@ -20,9 +20,18 @@ func (a *app) client(ctx context.Context) (*client.Client, error) {
 	if _, err := a.keys(); err != nil {
 		return nil, err
 	}
-	c, err := client.New(ctx, client.Config{
-		RPC: a.node, Home: a.home, KeyringBackend: a.keyring, Key: a.key, Passphrase: a.in, Bootstrap: a.bootstrap,
-	})
+	return a.open(ctx, client.Config{KeyringBackend: a.keyring, Key: a.key, Passphrase: a.in})
+}
+
+// visitor opens the tenant without its keys, for what spends nothing: it must not ask
+// for a passphrase on an input that belongs to a program.
+func (a *app) visitor(ctx context.Context) (*client.Client, error) {
+	return a.open(ctx, client.Config{Keyless: true})
+}
+
+func (a *app) open(ctx context.Context, cfg client.Config) (*client.Client, error) {
+	cfg.RPC, cfg.Home, cfg.Bootstrap = a.node, a.home, a.bootstrap
+	c, err := client.New(ctx, cfg)
 	switch {
 	case errors.Is(err, chain.ErrUnreachable):
 		return nil, a.noChain()
@@ -161,6 +170,10 @@ func (a *app) explain(err error) error {
 		return withHint(err, "ask for less, or see what there is with `moyai quote`")
 	case errors.Is(err, client.ErrFunds):
 		return withHint(err, "`moyai account` shows what you have")
+	case errors.Is(err, client.ErrNotStarted):
+		return withHint(err, "`moyai events -f` shows when it starts")
+	case errors.Is(err, client.ErrEnded):
+		return withHint(err, "`moyai ps` lists what runs, `moyai events` tells what happened")
 	case errors.Is(err, client.ErrNotOurs):
 		return withHint(err, "use the home it was opened from (--home or MOYAI_HOME)")
 	case errors.Is(err, chain.ErrUnreachable):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -101,6 +102,15 @@ func checkID(id string) error {
 		return usagef("id %q: it is hexadecimal, and at least the first 4 digits of it are needed; `moyai ps` lists yours", id)
 	}
 	return nil
+}
+
+// checkRunning accepts what checkID does, with /INDEX for one task of an array job.
+func checkRunning(name string) error {
+	id, index, indexed := strings.Cut(name, "/")
+	if _, err := strconv.ParseUint(index, 10, 64); indexed && err != nil {
+		return usagef("lease %q: what follows the slash is the number of a task", name)
+	}
+	return checkID(id)
 }
 
 // findLease finds a lease by its id or by the beginning of one.

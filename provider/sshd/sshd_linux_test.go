@@ -195,7 +195,28 @@ func TestTerminal(t *testing.T) {
 	if !strings.HasPrefix(out, "/dev/pts/") || code != 3 {
 		t.Errorf("said %q, %q, exited with %d", out, errs, code)
 	}
-	if _, _, code := b.run("\x03", "ssh", "-tt", "inside", "sleep 60"); code != 130 && code != 255 {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ssh", "-F", b.config, "-tt", "inside", "echo up; exec sleep 60")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(said, make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte{3}); err != nil { // Ctrl-C
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
 		t.Errorf("interrupted: exited with %d", code)
 	}
 }
