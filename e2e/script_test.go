@@ -58,6 +58,11 @@ func TestScripts(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(env.WorkDir, "big.txt"), bytes.Repeat([]byte("x"), 20_000), 0o600); err != nil {
 					return err
 				}
+				if box := toolbox(t); box != "" {
+					if err := os.Symlink(box, filepath.Join(env.WorkDir, "toolbox.tar")); err != nil {
+						return err
+					}
+				}
 			}
 			return os.Symlink(module, filepath.Join(env.WorkDir, "guest.wasm"))
 		},
@@ -65,6 +70,8 @@ func TestScripts(t *testing.T) {
 			ok, why := containers()
 			switch name {
 			case "containers":
+			case "toolbox":
+				return ok && toolbox(t) != "", nil
 			case "gvisor":
 				if _, err := exec.LookPath(filepath.Join(filepath.Dir(moyai), "runsc")); ok && err != nil {
 					ok, why = false, "needs runsc beside moyai: `make runsc`"
@@ -78,7 +85,7 @@ func TestScripts(t *testing.T) {
 			return ok, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "jobid": jobID, "waitfor": waitFor,
+			"status": status, "jobid": jobID, "waitfor": waitFor, "fetch": fetch,
 			"spent": func(ts *testscript.TestScript, neg bool, args []string) { spentCommand(t, n, ts, neg, args) },
 		},
 	})

@@ -79,14 +79,14 @@ func readSSHKey(path string) (sshKey, error) {
 	if err != nil {
 		return sshKey{}, err
 	}
-	if text, err := readSmall(path+".pub", maxSSHKey); err == nil {
+	if text, err := readBounded(path+".pub", maxSSHKey); err == nil {
 		public, _, _, _, err := ssh.ParseAuthorizedKey(text)
 		if err != nil {
 			return sshKey{}, fmt.Errorf("%s.pub: %w", path, err)
 		}
 		return sshKey{path, public}, nil
 	}
-	text, err := readSmall(path, maxSSHKey)
+	text, err := readBounded(path, maxSSHKey)
 	if err != nil {
 		return sshKey{}, fmt.Errorf("ssh key: %w", err)
 	}
@@ -101,7 +101,7 @@ func readSSHKey(path string) (sshKey, error) {
 	return sshKey{path, signer.PublicKey()}, nil
 }
 
-func readSmall(path string, most int64) ([]byte, error) {
+func readBounded(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,11 @@ func (a *app) sshSettings(key sshKey, id, asked string, f sshFlags) (sshSettings
 	if s.KnownHosts, err = a.knownHosts(id); err != nil {
 		return s, err
 	}
-	words := []string{self, "--home", home, "--node", a.node, "ssh", "--identity", key.path, "--stdio", target}
+	words := []string{self, "--home", home, "--node", a.node}
+	for _, b := range a.bootstrap {
+		words = append(words, "--bootstrap", b)
+	}
+	words = append(words, "ssh", "--identity", key.path, "--stdio", target)
 	for i, w := range words {
 		words[i] = shellWord(w)
 	}
@@ -259,7 +263,7 @@ func (a *app) installSSH(s sshSettings) error {
 		config = real // somebody keeps it elsewhere
 	}
 	include := "Include " + quoted(filepath.Join(blocks, "*")) + "\n"
-	have, err := readSmall(config, 1<<20)
+	have, err := readBounded(config, 1<<20)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
