@@ -9,11 +9,13 @@
 // loopback and what a Spec's Egress gives it, and sees /in and /out, a read-only root file system, and tmpfs at
 // /tmp, /run and /dev/shm.
 //
-// Its tasks are compute.Interactive: who enters is let in by the supervisor, runs
-// inside under the same walls, and finds our tools there (compute/container/tool).
+// With runc, its tasks are compute.Interactive: who enters is let in by the supervisor,
+// runs inside under the same walls, and finds our tools there (compute/container/tool).
+// With runsc they cannot be entered yet, nor have egress.
 //
-// It does not hide a tenant's data from the owner of the machine, and it shares
-// the owner's kernel: a defect of the kernel is a way out.
+// It does not hide a tenant's data from the owner of the machine. With runc it shares
+// the owner's kernel, of which a defect is a way out; with runsc a kernel of gVisor's,
+// an unprivileged process, stands before that.
 //
 // # What a caller must pass
 //

@@ -39,7 +39,7 @@ func BenchmarkExec(b *testing.B) {
 			b.Skip(err)
 		}
 		for b.Loop() {
-			cmd := exec.Command(nsenter, fmt.Sprintf("--mount=/proc/%d/ns/mnt", s.PID), s.Runc, "--root", s.RuncRoot, "exec", s.Container, "/probe", "exit", "0")
+			cmd := exec.Command(nsenter, fmt.Sprintf("--mount=/proc/%d/ns/mnt", s.PID), s.OCI.Path, "--root", s.OCI.Root, "exec", s.Container, "/probe", "exit", "0")
 			if said, err := cmd.CombinedOutput(); err != nil {
 				b.Fatalf("%v: %s", err, said)
 			}
