@@ -51,9 +51,15 @@ type Job struct {
 	// SecretNames are what the manifest names; Run fills them in.
 	SecretNames []string `json:",omitempty"`
 
-	CPUMilli       uint64 // thousandths of a core; default 1000
-	MemoryBytes    uint64 // default 256 MiB
-	ShmBytes       uint64 // /dev/shm of a container, part of the memory; default half of it
+	CPUMilli    uint64 // thousandths of a core; default 1000
+	MemoryBytes uint64 // default 256 MiB
+	ShmBytes    uint64 // /dev/shm of a container, part of the memory; default half of it
+	// Egress is where a container may speak to, as rules like "pypi.org:443" or
+	// "*.debian.org"; none: nowhere. EgressBytes is the budget, both directions and
+	// all tasks of a lease together; default 1 GiB where there are rules.
+	Egress      []string
+	EgressBytes uint64
+
 	OutputBytesMax uint64 // under /out, per task; default 1 GiB
 	LogBytesMax    uint64 // stdout and stderr, per task; default 16 MiB
 

@@ -106,7 +106,11 @@ func (c *Client) announcement(o *order) *p2p.Announce {
 
 // quantities are what is ordered; storage is only where something is to last.
 func (j *Job) quantities(storage uint64) []wire.Quantity {
-	out := []wire.Quantity{{Dimension: "cpu.milli", Amount: j.CPUMilli}, {Dimension: "memory.bytes", Amount: j.MemoryBytes}}
+	out := []wire.Quantity{{Dimension: "cpu.milli", Amount: j.CPUMilli}}
+	if j.EgressBytes > 0 {
+		out = append(out, wire.Quantity{Dimension: "egress.bytes", Amount: j.EgressBytes})
+	}
+	out = append(out, wire.Quantity{Dimension: "memory.bytes", Amount: j.MemoryBytes})
 	if storage > 0 {
 		out = append(out, wire.Quantity{Dimension: "storage.bytes", Amount: storage})
 	}

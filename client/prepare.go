@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moyai-network/moyai/compute/egress"
 	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p/content"
@@ -36,6 +37,9 @@ func (j *Job) EnsureDefaults() {
 	j.Volumes = slices.Clone(j.Volumes)
 	for i := range j.Volumes {
 		setDefault(&j.Volumes[i].Keep, 24*time.Hour)
+	}
+	if len(j.Egress) > 0 {
+		setDefault(&j.EgressBytes, 1<<30)
 	}
 	if j.Array != nil {
 		a := *j.Array // the caller's value stays as it is
@@ -165,6 +169,13 @@ func prepare(ctx context.Context, j *Job) (*program, error) {
 	}
 	for _, v := range j.Volumes {
 		m.Volumes = append(m.Volumes, manifest.Volume{Name: v.Name, Path: v.Path, Bytes: v.Bytes, KeepMS: uint64(v.Keep.Milliseconds())})
+	}
+	policy, err := egress.ParsePolicy(j.Egress)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadJob, err)
+	}
+	if len(policy) > 0 {
+		m.Egress = manifest.Egress{Rules: policy.Texts(), Bytes: j.EgressBytes}
 	}
 	for k, v := range j.Env {
 		m.Env = append(m.Env, manifest.Var{Key: k, Value: v})

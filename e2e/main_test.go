@@ -102,7 +102,7 @@ var built = struct {
 	byName map[string]string
 }{byName: map[string]string{}}
 
-// binary returns the path of moyai or moyai-worker: those of `make build` if
+// binary returns the path of moyai, moyai-worker or moyai-egress: those of `make build` if
 // MOYAI_BIN names their folder, else freshly built ones.
 func binary(t testing.TB, name string) string {
 	t.Helper()
@@ -113,8 +113,8 @@ func binary(t testing.TB, name string) string {
 		}
 	}
 	var env []string
-	if name == "moyai-worker" {
-		env = []string{"CGO_ENABLED=0"} // it runs inside images that hold nothing else
+	if name != "moyai" {
+		env = []string{"CGO_ENABLED=0"} // they stand beside and within containers, which lack libraries
 	}
 	return compile(t, name, []string{"-o", filepath.Join(scratch, "bin", name), "../cmd/" + name}, env)
 }

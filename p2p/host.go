@@ -319,6 +319,20 @@ func (h *Host) AddrStrings() []string {
 	return out
 }
 
+// SeenAs are all addresses that this host listens on, has its router forward, or
+// is seen under by several peers, whether or not others are told of them.
+func (h *Host) SeenAs() []string {
+	addrs := h.Addrs()
+	if all, ok := h.Host.(interface{ AllAddrs() []ma.Multiaddr }); ok {
+		addrs = append(all.AllAddrs(), addrs...)
+	}
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.String()
+	}
+	return out
+}
+
 // AddrInfo is how others name and reach this host.
 func (h *Host) AddrInfo() peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
 

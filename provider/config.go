@@ -24,6 +24,7 @@ const (
 	DimCPU     = "cpu.milli"
 	DimMemory  = "memory.bytes"
 	DimStorage = "storage.bytes"
+	DimEgress  = "egress.bytes"
 )
 
 // Capacity is what the machine lends: everything, or the part its owner chose.
@@ -31,6 +32,7 @@ type Capacity struct {
 	CPUMilli     uint64 // thousandths of a core
 	MemoryBytes  uint64
 	StorageBytes uint64 // of the file system that holds Config.Home
+	EgressBytes  uint64 // to and from the internet, as budgets of leases at one time; zero: no egress
 }
 
 // Config says what to lend, for how much, and to whom to answer. Fields without
@@ -74,6 +76,8 @@ type Config struct {
 
 	// Capacity is what is lent.
 	Capacity Capacity
+	// Egress is where to, if the capacity has egress bytes. Nil: nowhere.
+	Egress *EgressOffer
 	// Prices, one denomination for all. At least one dimension.
 	Prices Prices
 	// Owner says when the machine is lent, and how much notice running work gets
@@ -142,6 +146,11 @@ func (c *Config) EnsureDefaults() {
 	setDefault(&c.ImageBytes, 16<<30)
 	setDefault(&c.Volumes.MaxKeep, 7*24*time.Hour)
 	c.Owner.EnsureDefaults()
+	if c.Egress != nil {
+		o := *c.Egress // the caller's stays as it is
+		o.EnsureDefaults()
+		c.Egress = &o
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -181,6 +190,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.Capacity.validate(); err != nil {
+		return err
+	}
+	if err := c.validateEgress(); err != nil {
 		return err
 	}
 	return c.Prices.Validate()
@@ -226,11 +238,13 @@ var priceNames = []struct {
 	{"cpu", DimCPU, 1000},
 	{"memory", DimMemory, 1 << 30},
 	{"disk", DimStorage, 1 << 30},
+	{"egress", DimEgress, 1 << 30},
 }
 
 // ParsePrices reads a price list such as "cpu=0.02MOY/h", "memory=0.001MOY/h":
-// per core, per GiB of memory, per GiB of disk ("disk"), and "min" for the whole
-// lease. All in one denomination.
+// per core, per GiB of memory, per GiB of disk ("disk"), per GiB of the budget for
+// the internet ("egress": while the lease lasts, used or not), and "min" for the
+// whole lease. All in one denomination.
 func ParsePrices(list []string) (Prices, error) {
 	var p Prices
 	if len(list) == 0 {
@@ -272,7 +286,7 @@ func (p *Prices) set(name string, rate amount.Rate) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("price of %q: unknown, use cpu, memory, disk or min", name)
+	return fmt.Errorf("price of %q: unknown, use cpu, memory, disk, egress or min", name)
 }
 
 // Validate reports the first price that makes no sense.

@@ -48,6 +48,7 @@ type desk struct {
 	wares    wares
 	counter  counter
 	runtimes runtimes
+	egress   *EgressOffer // nil: none
 	door     *door
 	seed     []byte  // of the node key: opens what is sealed to it
 	pantry   *pantry // images from registries

@@ -146,7 +146,7 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 	if j.a.d.diskFull() {
 		return errDisk
 	}
-	runtime := j.a.d.runtimes.pick(j.a.man.Runtime, j.a.order.Constraints)
+	runtime := j.a.d.pick(j.a.man, j.a.order.Constraints)
 	if runtime == nil {
 		return fmt.Errorf("%w: runtime %q is not offered here at the isolation that was ordered", compute.ErrUnavailable, j.a.man.Runtime)
 	}
@@ -157,6 +157,10 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 		return err
 	}
 	spec := j.spec()
+	var err error
+	if spec.Egress, err = j.egress(); err != nil {
+		return err
+	}
 	for _, in := range j.a.man.Inputs {
 		dest := j.input(in.Name)
 		if err := j.fetch(ctx, in.CID, in.Bytes, dest); err != nil {
@@ -170,7 +174,6 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 	if _, err := j.reveal(); err != nil {
 		return err
 	}
-	var err error
 	if spec.Volumes, err = j.a.d.attic.open(ctx, j.a); err != nil {
 		return err
 	}

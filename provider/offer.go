@@ -32,6 +32,9 @@ func newTariff(c *Config) tariff {
 		total: slots.Quantity{DimCPU: c.Capacity.CPUMilli, DimMemory: c.Capacity.MemoryBytes, DimStorage: c.Capacity.StorageBytes},
 		denom: c.Prices.Denom, min: c.Prices.Min,
 	}
+	if c.Capacity.EgressBytes > 0 {
+		t.total[DimEgress] = c.Capacity.EgressBytes
+	}
 	for _, u := range c.Prices.Units {
 		t.prices = append(t.prices, match.UnitPrice{Dimension: u.Dimension, Rate: u.Rate, Per: u.Per})
 	}
@@ -129,8 +132,8 @@ func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 		return p2p.Refusal{Subject: attrIsolation, Need: p2p.Printable(ordered(o.Constraints), p2p.MaxText, false),
 			Have: m.Runtime + " runs here as " + d.runtimes.tiers(m.Runtime), Hint: "ask for one of these, or for none"}, true
 	}
-	if m.Egress.Wanted() {
-		return p2p.Refusal{Subject: "egress", Hint: "no way to the internet is offered here"}, true
+	if r, bad := d.suitsEgress(m, o); bad {
+		return r, true
 	}
 	if p := m.Image.Platform; p != "" && p != platform {
 		return p2p.Refusal{Subject: "platform", Need: p2p.Printable(p, p2p.MaxID, false), Have: platform}, true

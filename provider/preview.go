@@ -72,8 +72,11 @@ func NewPreview(m machine.Machine, lent Capacity, prices Prices, found []probe.R
 	}
 	for i, n := range priceNames {
 		l := Lent{Dimension: n.dimension, Per: n.per}
-		l.Amount = []uint64{lent.CPUMilli, lent.MemoryBytes, lent.StorageBytes}[i]
-		l.Has = []uint64{m.CPU.Milli, m.Memory.Available, m.Disk.Free}[i]
+		l.Amount = []uint64{lent.CPUMilli, lent.MemoryBytes, lent.StorageBytes, lent.EgressBytes}[i]
+		l.Has = []uint64{m.CPU.Milli, m.Memory.Available, m.Disk.Free, 0}[i]
+		if n.dimension == DimEgress && l.Amount == 0 {
+			continue // offered only by those who say so
+		}
 		for _, u := range prices.Units {
 			if u.Dimension == n.dimension {
 				l.Rate, l.Per = &u.Rate, u.Per

@@ -133,6 +133,11 @@ func (p *Provider) openDesk() error {
 	for _, r := range p.cfg.Runtimes {
 		p.group.Add(lifecycle.Item{Name: fmt.Sprintf("runtime %s (%s)", r.Name(), r.Tier()), Close: r.Close})
 	}
+	if d.egress = p.cfg.Egress; d.egress != nil {
+		if err := writeOwn(p.cfg.Home, addressesOf(p.cfg.Announce)); err != nil {
+			return fmt.Errorf("egress: %w", err)
+		}
+	}
 	d.slots = slots.New(newTariff(&p.cfg).total, d.generations(clientLedger{p.cfg.Chain}))
 	p.desk = d
 	return nil
@@ -240,6 +245,9 @@ func (p *Provider) Run(ctx context.Context) error {
 	p.group.Add(lifecycle.Item{Name: "housekeeping", Run: p.houseKeeping})
 	if p.desk.attic != nil {
 		p.group.Add(lifecycle.Item{Name: "volumes", Run: p.serveVolumes})
+	}
+	if p.cfg.Egress != nil {
+		p.group.Add(lifecycle.Item{Name: "egress", Run: p.tendEgress})
 	}
 	return p.group.Run(ctx)
 }

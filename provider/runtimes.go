@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/moyai-network/moyai/compute"
@@ -29,6 +30,16 @@ func (rs runtimes) pick(name string, constraints []wire.Constraint) (best comput
 		}
 	}
 	return best
+}
+
+// at are those of some tiers.
+func (rs runtimes) at(tiers []compute.Tier) (out runtimes) {
+	for _, r := range rs {
+		if slices.Contains(tiers, r.Tier()) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // allows holds constraints against the tier alone. Whether the machine as a whole

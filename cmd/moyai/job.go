@@ -12,6 +12,7 @@ import (
 
 	"github.com/moyai-network/moyai/client"
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute/egress"
 	"github.com/moyai-network/moyai/mechanism/amount"
 )
 
@@ -49,6 +50,8 @@ type wants struct {
 	maxPrice string
 	minBond  string
 	require  []string
+	egress   []string
+	outbound bytesValue
 }
 
 func (w *wants) flags(cmd *cobra.Command) {
@@ -59,6 +62,8 @@ func (w *wants) flags(cmd *cobra.Command) {
 	f.DurationVar(&w.timeout, "timeout", 10*time.Minute, "longest time each lease is paid for")
 	f.StringVar(&w.maxPrice, "max-price", "0.05MOY/h", "the most you pay per lease")
 	f.StringVar(&w.minBond, "min-bond", "0MOY", "what a provider must stake on each lease")
+	f.StringArrayVar(&w.egress, "egress", nil, "where a container may speak to, such as 'pypi.org:443,*.debian.org', or * for the web (repeatable; default: nowhere)")
+	f.Var(&w.outbound, "egress-bytes", "budget for that, both directions (default: 1Gi)")
 	f.StringArrayVar(&w.require, "require", nil, "attribute of the machine, such as region=eu or cpu.cores>=8 (repeatable)")
 }
 
@@ -82,7 +87,15 @@ func (w *wants) job() (client.Job, error) {
 	if err != nil {
 		return client.Job{}, err
 	}
+	policy, err := egress.ParsePolicy(w.egress)
+	if err != nil {
+		return client.Job{}, usagef("--egress: %w", err)
+	}
+	if len(policy) == 0 && w.outbound > 0 {
+		return client.Job{}, usagef("--egress-bytes: say where to as well, with --egress")
+	}
 	return client.Job{
+		Egress: policy.Texts(), EgressBytes: uint64(w.outbound),
 		CPUMilli: uint64(w.cpu), MemoryBytes: uint64(w.memory), Timeout: w.timeout,
 		MaxPrice: price, MinBond: bond.Amount, Constraints: constraints,
 	}, nil

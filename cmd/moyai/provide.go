@@ -52,6 +52,7 @@ type provideFlags struct {
 	cache      string
 	keep       time.Duration
 	grace      time.Duration
+	egress     egressFlags
 	logLevel   string
 	dryRun     bool
 }
@@ -85,13 +86,13 @@ and the work. A missing account key is made; on a development network the faucet
 	}
 	f.flags(cmd)
 	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand(), a.provideDoctorCommand(),
-		a.providePauseCommand(), a.provideResumeCommand())
+		a.providePauseCommand(), a.provideResumeCommand(), a.provideEgressLogCommand())
 	return cmd
 }
 
 func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, min=PRICE per lease (repeatable)")
+	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, egress=PRICE per GiB of a lease's budget, min=PRICE per lease (repeatable)")
 	fs.Var(&f.cpu, "cpu", "cores to lend (default: all)")
 	fs.Var(&f.memory, "memory", "memory to lend (default: three quarters of what is free)")
 	fs.Var(&f.disk, "disk", "disk space to lend under --home (default: half of what is free)")
@@ -110,6 +111,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.Var(&f.images, "image-cache", "disk for images and programs that the next lease may want again")
 	fs.Var(&f.volumes, "volumes", "disk for tenants' volumes (default: a quarter of --disk; needs --containers)")
 	fs.DurationVar(&f.maxKeep, "keep-volumes", 7*24*time.Hour, "longest time a volume is kept after its lease")
+	f.egress.flags(fs)
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
 	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
@@ -159,6 +161,7 @@ type terms struct {
 	bond       amount.Coin
 	attributes map[string]string
 	owner      idle.Rules
+	egress     *provider.EgressOffer
 	logger     *slog.Logger
 }
 
@@ -170,6 +173,9 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	}
 	if t.bond, err = amount.ParseCoin(f.bond); err != nil {
 		return t, usagef("--bond: %w", err)
+	}
+	if t.egress, err = f.egress.offer(f.containers != "", t.prices); err != nil {
+		return t, err
 	}
 	if t.attributes, err = parseEnv(f.attributes); err != nil {
 		return t, usagef("--attribute: write it like gpu.model=rtx4090")
@@ -221,12 +227,18 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		return cfg, withHint(err, "moyai-worker lies beside moyai after `make build`; --worker names another")
 	}
 	runtimes := []compute.Runtime{rt}
-	boxes, volumes, err := f.boxes(ctx, home)
+	boxes, err := f.boxes(ctx, home)
 	if err != nil {
 		return cfg, err
 	}
-	runtimes = append(runtimes, boxes...)
-	if f.grace == 0 && len(boxes) > 0 {
+	if t.egress != nil {
+		if t.egress.Tiers = boxes.egress; len(boxes.egress) == 0 {
+			return cfg, withHint(errors.Join(fmt.Errorf("egress cannot be offered: %s", strings.Join(boxes.missing, "; ")), stopEngines(boxes.runtimes)),
+				"`moyai provide doctor` tells what is missing; without --egress containers are lent without a way to the internet")
+		}
+	}
+	runtimes = append(runtimes, boxes.runtimes...)
+	if f.grace == 0 && len(boxes.runtimes) > 0 {
 		f.grace = imageGrace
 	}
 	capacity, err := provider.Lend(machine.Discover(ctx, machine.Host(), home), f.chosen())
@@ -240,9 +252,9 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
-		Runtimes: runtimes, Capacity: capacity, Prices: t.prices, Owner: t.owner, Bond: t.bond,
+		Runtimes: runtimes, Capacity: capacity, Egress: t.egress, Prices: t.prices, Owner: t.owner, Bond: t.bond,
 		KeepResults: f.keep, Grace: f.grace, Logger: t.logger,
-		RegistryAllow: f.allow, ImageBytes: uint64(f.images), Volumes: f.volumePolicy(volumes, capacity),
+		RegistryAllow: f.allow, ImageBytes: uint64(f.images), Volumes: f.volumePolicy(boxes.volumes, capacity),
 	}, nil
 }
 
@@ -271,7 +283,7 @@ func (f *provideFlags) name() string {
 
 // chosen is what the owner lends by name; zero: what is found.
 func (f *provideFlags) chosen() provider.Capacity {
-	return provider.Capacity{CPUMilli: uint64(f.cpu), MemoryBytes: uint64(f.memory), StorageBytes: uint64(f.disk)}
+	return provider.Capacity{CPUMilli: uint64(f.cpu), MemoryBytes: uint64(f.memory), StorageBytes: uint64(f.disk), EgressBytes: f.egress.lent()}
 }
 
 // ensureOperator makes the account key if there is none and, on a development

@@ -58,22 +58,29 @@ func (f *provideFlags) imageFolder(home string) string {
 	return filepath.Join(f.cache, "containers")
 }
 
+// boxes are what runs container images here.
+type boxes struct {
+	runtimes []compute.Runtime
+	volumes  bool           // a volume's size held at every tier
+	egress   []compute.Tier // at which a container can have a way to the internet
+	missing  []string       // what did not hold, and why
+}
+
 // boxes makes what runs container images, and has each run one. What was not asked
 // for by name is left out where it does not hold; nothing at all is a failure.
-// volumes says that a volume's size held at every tier.
-func (f *provideFlags) boxes(ctx context.Context, home string) (boxes []compute.Runtime, volumes bool, _ error) {
+func (f *provideFlags) boxes(ctx context.Context, home string) (b boxes, _ error) {
 	tiers, named, err := f.tiers()
 	if err != nil || tiers == nil {
-		return nil, false, err
+		return b, err
 	}
-	volumes = true
+	b.volumes = true
 	var failed error
 	for _, t := range tiers {
 		c, err := container.New(container.Config{Home: f.imageFolder(home), Worker: f.worker, Tier: t})
 		if err == nil {
 			var found compute.Capabilities
 			if found, err = c.Probe(ctx); err == nil {
-				boxes, volumes = append(boxes, c), volumes && slices.Contains(found.Enforced, container.Volumes)
+				b.add(c, found)
 				continue
 			}
 		}
@@ -82,10 +89,20 @@ func (f *provideFlags) boxes(ctx context.Context, home string) (boxes []compute.
 			break
 		}
 	}
-	if failed != nil && (named || len(boxes) == 0) {
-		return nil, false, withHint(errors.Join(failed, stopEngines(boxes)), "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
+	if failed != nil && (named || len(b.runtimes) == 0) {
+		return boxes{}, withHint(errors.Join(failed, stopEngines(b.runtimes)), "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
 	}
-	return boxes, volumes, nil
+	return b, nil
+}
+
+// add takes in a runtime that ran an image, and what it found to hold.
+func (b *boxes) add(r compute.Runtime, found compute.Capabilities) {
+	b.runtimes = append(b.runtimes, r)
+	b.volumes = b.volumes && slices.Contains(found.Enforced, container.Volumes)
+	b.missing = append(b.missing, found.Missing...)
+	if slices.Contains(found.Enforced, container.Egress) {
+		b.egress = append(b.egress, r.Tier())
+	}
 }
 
 // stopEngines ends the containerds that were started here. Containers run on, held

@@ -166,6 +166,7 @@ var dimensionNames = map[string]struct{ name, per string }{
 	provider.DimCPU:     {"cores", "per core"},
 	provider.DimMemory:  {"memory", "per GiB"},
 	provider.DimStorage: {"disk", "per GiB"},
+	provider.DimEgress:  {"egress", "per GiB of budget"},
 }
 
 func printLends(w io.Writer, p provider.Preview) error {
@@ -180,6 +181,8 @@ func printLends(w io.Writer, p provider.Preview) error {
 		switch l.Dimension {
 		case provider.DimCPU:
 			of = number(l.Has)
+		case provider.DimEgress:
+			of = ""
 		case provider.DimStorage:
 			of = strings.TrimSuffix(of+", "+p.Machine.Disk.Kind, ", ")
 		}

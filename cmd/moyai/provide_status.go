@@ -79,7 +79,7 @@ func formatQuantity(dimension string, n uint64) string {
 	switch dimension {
 	case provider.DimCPU:
 		return formatCPU(n) + " cores"
-	case provider.DimMemory, provider.DimStorage:
+	case provider.DimMemory, provider.DimStorage, provider.DimEgress:
 		return formatBytes(n)
 	}
 	return fmt.Sprint(n)
