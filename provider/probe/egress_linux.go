@@ -1,88 +1,40 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// filters are the programs that set the kernel's packet filter, the better one
-// first, with a rule that lets nothing out.
-var filters = []struct {
-	program string
-	args    []string
-	rules   string
-}{
-	{"nft", []string{"-f", "-"}, "add table inet moyai\nadd chain inet moyai out { type filter hook output priority 0; policy drop; }\n"},
-	{"iptables", []string{"-w", "2", "-P", "OUTPUT", "DROP"}, ""},
+const tunDevice = "/dev/net/tun"
+
+// tryEgress makes the device through which a container that was sold a way to the
+// internet speaks to a gateway, in a network namespace of its own. Without it
+// containers have no way out at all.
+func tryEgress(context.Context) Wall {
+	return aside(func() Wall { return tryTUN(tunDevice) })
 }
 
-// tryEgress lets nothing out of a network namespace of its own, and sends.
-func tryEgress(ctx context.Context) Wall {
-	var said []string
-	for _, f := range filters {
-		program, err := findProgram(f.program)
-		if err != nil {
-			continue
-		}
-		w := aside(func() Wall { return tryFilter(ctx, program, f.args, f.rules) })
-		if w.Held || w.Fix != "" { // whoever may not even try has no use for another program
-			return w
-		}
-		said = append(said, f.program+": "+w.Why)
-	}
-	if said == nil {
-		return open("neither nft nor iptables is installed", "sudo apt install nftables")
-	}
-	return open(strings.Join(said, "; "), "sudo modprobe nf_tables")
-}
-
-func tryFilter(ctx context.Context, program string, args []string, rules string) Wall {
+func tryTUN(path string) Wall {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return refused("make a network namespace", err)
 	}
-	if err := send(); err != nil {
-		return refused("send in a network namespace", err)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
+		return open("there is no "+path, "sudo modprobe tun")
 	}
-	// Started from this thread, so inside its namespace. The lock of old iptables
-	// would otherwise be a file of the host's.
-	lock := filepath.Join(os.TempDir(), "moyai-probe-xtables.lock")
-	defer os.Remove(lock)
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdin = strings.NewReader(rules)
-	cmd.Env = append(os.Environ(), "XTABLES_LOCKFILE="+lock)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		line, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
-		return open(line+" ("+err.Error()+")", "")
-	}
-	if err := send(); !errors.Is(err, unix.EPERM) {
-		return open("a packet left all the same", "")
-	}
-	return held(filepath.Base(program) + " stopped a packet")
-}
-
-// send sends a datagram to this namespace's own loopback, where nobody listens.
-func send() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return refused("open "+path, err)
 	}
 	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
+	request, err := unix.NewIfreq("moyai0")
+	if err == nil {
+		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}
 	if err != nil {
-		return err
+		return refused("make a TUN device", err)
 	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		return err
-	}
-	return unix.Sendto(fd, []byte("x"), 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}})
+	return held("a TUN device in a network of its own")
 }

@@ -26,7 +26,7 @@ func trials() []trial {
 		{"landlock", "reading and writing files outside its folders", tryLandlock},
 		{"user namespaces", "being root on the machine", tryUserNamespace},
 		{"network namespaces", "seeing the machine's network", tryNetworkNamespace},
-		{"egress filter", "reaching your home network or the internet", tryEgress},
+		{"egress device", "reaching your home network when it is let out to the internet", tryEgress},
 		{"overlayfs", "changing an image others use", tryOverlay},
 	}
 }
