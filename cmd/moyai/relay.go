@@ -93,6 +93,9 @@ func (a *app) relay(ctx context.Context, f relayFlags) error {
 	if err := f.limits.Validate(); err != nil {
 		return &usageError{err}
 	}
+	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
+		return &usageError{err}
+	}
 	home, err := filepath.Abs(a.home)
 	if err != nil {
 		return err
@@ -107,9 +110,6 @@ func (a *app) relay(ctx context.Context, f relayFlags) error {
 	}
 	if f.listen == nil {
 		f.listen = relayListens()
-	}
-	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
-		return &usageError{err}
 	}
 	host, err := p2p.New(p2p.Config{Key: key, Listen: f.listen, Announce: f.announce, Relay: &f.limits, RelayBooks: books, Probe: true, Logger: logger})
 	if err != nil {
