@@ -66,7 +66,7 @@ type Job struct {
 	Timeout     time.Duration // longest billed time of each lease; the hold pays for it
 	TaskTimeout time.Duration // longest wall clock of one task; default Timeout
 	MaxPrice    amount.Price  // ceiling for one lease
-	MaxGrace    time.Duration // longest loading time, never billed; default 2 min
+	MaxGrace    time.Duration // longest loading time, never billed; default 2 min, of an image 10
 	MaxUnacked  time.Duration // what a provider may run ahead of receipts; default 10 s
 	MinBond     amount.Amount // bond the provider must lock; default 0
 	Constraints []Constraint  // on attributes of the provider's node

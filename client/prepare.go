@@ -31,6 +31,9 @@ func (j *Job) EnsureDefaults() {
 	setDefault(&j.OutputBytesMax, 1<<30)
 	setDefault(&j.LogBytesMax, 16<<20)
 	setDefault(&j.TaskTimeout, j.Timeout)
+	if j.Image != "" { // a hundred times larger than any module
+		setDefault(&j.MaxGrace, 10*time.Minute)
+	}
 	setDefault(&j.MaxGrace, 2*time.Minute)
 	setDefault(&j.MaxUnacked, 10*time.Second)
 	setDefault(&j.ImageBytesMax, 8<<30)

@@ -88,7 +88,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	fs.IntVar(&f.parallel, "parallel", 4, "leases at once of an array job")
 	fs.IntVar(&f.attempts, "attempts", 3, "how often one index of an array job is tried")
 	fs.DurationVar(&f.taskTimeout, "task-timeout", 0, "longest time of one task (default: --timeout)")
-	fs.DurationVar(&f.grace, "grace", 2*time.Minute, "longest time a provider may take to load; never billed")
+	fs.DurationVar(&f.grace, "grace", 0, "longest time a provider may take to load; never billed (default: 2m, for a registry's image 10m)")
 	fs.Var(&f.outputLimit, "output-limit", "most the program may write under /out")
 	fs.Var(&f.logLimit, "log-limit", "most the program may write to standard output and error")
 	f.docker.flags(fs)
