@@ -210,3 +210,12 @@ func runImage(t *testing.T, r *Runtime, i pack.Image, change func(*compute.Spec)
 	}
 	return result, run
 }
+
+// TestMissing: where a runtime can be made, nothing is missing, and no folder is
+// needed to say so.
+func TestMissing(t *testing.T) {
+	_, err := New(Config{Home: t.TempDir()})
+	if missing := Missing(Config{}); (err == nil) != (missing == nil) {
+		t.Errorf("a runtime is made: %v; what is missing: %v", err, missing)
+	}
+}

@@ -56,7 +56,10 @@ func New(config Config) (*Runtime, error) {
 // and starts nothing: that they do run is for Probe to show.
 //
 // Errors: compute.ErrUnavailable.
-func Missing(config Config) error { return config.find() }
+func Missing(config Config) error {
+	config.EnsureDefaults()
+	return config.find()
+}
 
 // find fills in the executables and checks them.
 func (c *Config) find() error {
