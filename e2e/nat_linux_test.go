@@ -104,7 +104,7 @@ func (n *internet) start(cmd *exec.Cmd) *daemon {
 		d.stop()
 		_ = w.Close()
 		if n.t.Failed() {
-			n.t.Logf("%s:\n%s", strings.Join(cmd.Args[4:], " "), d.logs)
+			n.t.Logf("%s:\n%s", strings.Join(cmd.Args[2:], " "), d.logs)
 		}
 	})
 	return d

@@ -53,9 +53,9 @@ func Build(nats ...NAT) (*Internet, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: needs root for network namespaces", ErrUnavailable)
 	}
-	for _, tool := range []string{"ip", "nft", "sysctl"} {
+	for _, tool := range []string{"ip", "nft", "sysctl", "nsenter"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%w: needs %s (apt-get install iproute2 nftables procps)", ErrUnavailable, tool)
+			return nil, fmt.Errorf("%w: needs %s (apt-get install iproute2 nftables procps util-linux)", ErrUnavailable, tool)
 		}
 	}
 	n := &Internet{name: fmt.Sprintf("m%d-%d", os.Getpid()%100000, built.Add(1))}
@@ -88,9 +88,10 @@ func RouterAddress(i int) string { return fmt.Sprintf("5.5.0.%d", 10+i) }
 
 func (n *Internet) space(where string) string { return n.name + where }
 
-// Command prepares a command in a place.
+// Command prepares a command in a place. Only the network is another one there:
+// `ip netns exec` would hide the cgroups, too.
 func (n *Internet) Command(ctx context.Context, where string, command ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", n.space(where)}, command...)...)
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + n.space(where)}, command...)...)
 }
 
 // Run runs a command in a place; its error holds what it said.
