@@ -17,8 +17,11 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/pack"
+	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 
 // entered lets a program run in a task and returns what it said.
@@ -317,5 +320,65 @@ func TestPrintable(t *testing.T) {
 		if got := printable([]byte(line)); got != want {
 			t.Errorf("%q is shown as %q, want %q", line, got, want)
 		}
+	}
+}
+
+// TestToolInTheWay: an image that has something where our tools belong hurts
+// itself at most, and is told so.
+func TestToolInTheWay(t *testing.T) {
+	need(t)
+	r := newRuntime(t).(*Runtime)
+	defer r.Close()
+	link := func(to string) pack.File {
+		return pack.File{Header: tar.Header{Name: ".moyai", Typeflag: tar.TypeSymlink, Linkname: to, Mode: 0o777}}
+	}
+	for name, file := range map[string]pack.File{"a file": text(".moyai", "x"), "a circle": link(".moyai"), "the kernel's": link("/proc/self")} {
+		guest, err := os.ReadFile(runtimetest.BuildSystemProbe(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		layer, err := pack.Layer(pack.Executable("probe", guest), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image := pack.Image{Architecture: architecture, Config: ocispec.ImageConfig{Entrypoint: []string{"/probe"}}, Layers: [][]byte{layer}}
+		result, _ := runImage(t, r, image, func(s *compute.Spec) { s.Args = []string{"hello"} })
+		if result.Reason != compute.ReasonExited || result.ExitCode != 127 || !strings.Contains(result.Message, "/.moyai") {
+			t.Errorf("%s: %+v", name, result)
+		}
+	}
+	task, run := begin(t, r, probeImage(t, link("/tmp")), "sleep", "1h")
+	said(t, run, "sleeping")
+	p, err := task.(compute.Interactive).Exec(context.Background(), compute.Exec{Tool: compute.ToolTarOut, Args: []string{"/probe"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if n, err := io.Copy(io.Discard, p.Stdout()); n == 0 || err != nil {
+		t.Errorf("%d bytes of tar, %v", n, err)
+	}
+}
+
+// TestToolNotForEverybody: a worker that only its owner may run is the owner's to
+// repair, not the tenant's.
+func TestToolNotForEverybody(t *testing.T) {
+	need(t)
+	worker, err := os.ReadFile(runtimetest.BuildWorker(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "moyai-worker")
+	if err := os.WriteFile(path, worker, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Config{Home: home, Worker: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	task, run := begin(t, r, probeImage(t), "sleep", "1h")
+	said(t, run, "sleeping")
+	if p, err := task.(compute.Interactive).Exec(context.Background(), compute.Exec{Tool: compute.ToolSFTP}); !errors.Is(err, compute.ErrUnavailable) || !strings.Contains(err.Error(), "chmod 755") {
+		t.Errorf("%v, %v", p, err)
 	}
 }

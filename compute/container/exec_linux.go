@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -44,7 +45,7 @@ func (t *task) Exec(ctx context.Context, e compute.Exec) (compute.Process, error
 	if e.TTY {
 		visit, err := supervise.Enter(ctx, t.run.Dir, entry, nil)
 		if err != nil {
-			return nil, t.explain(err)
+			return nil, t.explain(&e, err)
 		}
 		return onTerminal(visit), nil
 	}
@@ -56,7 +57,7 @@ func (t *task) Exec(ctx context.Context, e compute.Exec) (compute.Process, error
 	p.handOver()
 	if err != nil {
 		p.close()
-		return nil, t.explain(err)
+		return nil, t.explain(&e, err)
 	}
 	return onPipes(visit, p), nil
 }
@@ -75,10 +76,13 @@ func (t *task) ended() error {
 	return fmt.Errorf("%w: %s has ended", compute.ErrNotFound, t.run.ID)
 }
 
-// explain puts the task's name to an error of entering it.
-func (t *task) explain(err error) error {
-	if errors.Is(err, compute.ErrNotFound) {
+// explain puts the task's name to an error of entering it, and tells whose it is.
+func (t *task) explain(e *compute.Exec, err error) error {
+	switch {
+	case errors.Is(err, compute.ErrNotFound):
 		return t.ended()
+	case e.Tool != compute.ToolNone && errors.Is(err, compute.ErrBadProgram) && strings.Contains(err.Error(), supervise.ToolPath):
+		return fmt.Errorf("%w: not everybody may run moyai-worker on this machine, and so no container: chmod 755 it", compute.ErrUnavailable)
 	}
 	return err
 }

@@ -158,7 +158,7 @@ func hears(t *testing.T, from io.Reader, text string) string {
 }
 
 func (g *guests) testExec(t *testing.T) {
-	h := g.host(t, "sleeping", "sleep", "1h")
+	h := g.hostOf(g.task(t, "sleep", "1h").input("a", "not a program"), "sleeping")
 	t.Run("streams apart", func(t *testing.T) {
 		if got := h.run(t, h.probe("hello"), ""); got != (said{"hello from the guest\n", "and from its other side\n", 0}) {
 			t.Errorf("got %+v", got)
@@ -204,6 +204,8 @@ func (g *guests) testExec(t *testing.T) {
 		for name, x := range map[string]compute.Exec{
 			"no-such-program": {Args: []string{"no-such-program"}},
 			"/no/such/path":   {Args: []string{"/no/such/path"}},
+			"/out":            {Args: []string{"/out"}},
+			"/in/a":           {Args: []string{"/in/a"}},
 			"/no/such/folder": {Args: h.g.Command, Dir: "/no/such/folder"},
 			"no-such-user":    {Args: h.g.Command, User: "no-such-user"},
 		} {

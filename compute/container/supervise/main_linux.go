@@ -310,7 +310,7 @@ func runcSaid(log string, err error) string {
 // program is not there, or is none, or what it has where something must be
 // mounted leads nowhere.
 func tenantsFault(said string) string {
-	for _, words := range []string{"too many levels of symbolic links", "not a directory"} {
+	for _, words := range []string{"too many levels of symbolic links", "not a directory", "is inside /proc"} {
 		if _, at, ok := strings.Cut(said, "to rootfs at "); ok && strings.Contains(at, words) {
 			where, _, _ := strings.Cut(at, ":")
 			return fmt.Sprintf("%s in it is in the way (%s)", where, words)
@@ -322,9 +322,11 @@ func tenantsFault(said string) string {
 			return rest
 		}
 	}
-	for _, words := range []string{"executable file not found", "no such file or directory", "permission denied", "exec format error", "not a directory"} {
-		if _, about, ok := strings.Cut(said, "exec: "); ok && strings.Contains(about, words) {
-			return about
+	for _, words := range []string{"executable file not found", "no such file or directory", "permission denied", "exec format error", "not a directory", "is a directory"} {
+		for _, before := range []string{"exec: ", "eaccess "} {
+			if _, about, ok := strings.Cut(said, before); ok && strings.Contains(about, words) {
+				return about
+			}
 		}
 		if _, about, ok := strings.Cut(said, "chdir to cwd "); ok && strings.Contains(about, words) {
 			return "working directory " + about
