@@ -13,7 +13,7 @@ run() {
 	moyai run --cpu 1 --memory 1536Mi --timeout 60m --grace 10m --max-price 0.05MOY/h --input task="$here/task" "$@"
 }
 
-run --array 0-15 --parallel 3 --env WIDTH="${WIDTH:-400}" --env SAMPLES="${SAMPLES:-16}" --input statue="$here/../pathtracer/scene" --output "$OUT/frames" "$IMAGE" -- sh /in/task/render.sh
+run --array 0-15 --parallel 3 --env WIDTH="${WIDTH:-384}" --env SAMPLES="${SAMPLES:-16}" --input statue="$here/../pathtracer/scene" --output "$OUT/frames" "$IMAGE" -- sh /in/task/render.sh
 run --input frames="$OUT/frames" --output "$OUT/video" "$IMAGE" -- sh /in/task/assemble.sh
 
 mv "$OUT/video/out.mp4" "$OUT/video/sheet.png" "$OUT"

@@ -14,7 +14,7 @@ from mathutils import Vector
 
 FRAMES = int(os.environ.get("FRAMES", "48"))
 PER_TASK = int(os.environ.get("PER_TASK", "3"))
-WIDTH = int(os.environ.get("WIDTH", "400"))
+WIDTH = int(os.environ.get("WIDTH", "384"))
 SAMPLES = int(os.environ.get("SAMPLES", "16"))
 OUT = os.environ.get("OUT", "/out")
 STATUE = os.environ.get("STATUE", "/in/statue/moai.obj")
