@@ -26,6 +26,9 @@ const (
 	maxVisits      = 2048 // of all leases together
 
 	maxTrackedLeases = 4096
+
+	// startPatience is how long a visit waits for a program that is being started.
+	startPatience = 5 * time.Second
 )
 
 // visitRate is how often one lease may be entered.
@@ -205,9 +208,11 @@ func (a *agreement) enterable(ctx context.Context, index *uint64) (compute.Inter
 		}
 		return nil, nil, refused(enter.SubjectTask, "task %d does not run on this lease", *index)
 	}
-	select {
+	select { // a started lease's program is there in moments
 	case <-t.known:
-	default:
+	case <-ctx.Done():
+		return nil, nil, refused(enter.SubjectProvider, "the provider is ending")
+	case <-time.After(startPatience):
 		return nil, nil, refused(enter.SubjectNotStarted, "task %d is just being started", *index)
 	}
 	inside, ok := t.task.(compute.Interactive)
