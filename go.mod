@@ -39,7 +39,10 @@ require (
 	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237
 	modernc.org/sqlite v1.61.1
 	pgregory.net/rapid v1.3.0
+	tags.cncf.io/container-device-interface v1.1.1
 )
+
+require tags.cncf.io/container-device-interface/specs-go v1.1.1 // indirect
 
 require (
 	cel.dev/expr v0.25.2 // indirect

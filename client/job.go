@@ -53,6 +53,8 @@ type Job struct {
 
 	CPUMilli    uint64 // thousandths of a core; default 1000
 	MemoryBytes uint64 // default 256 MiB
+	GPUs        uint64 // whole cards; containers only
+	GPUSlices   uint64 // parts of cards that the hardware keeps apart; containers only
 	ShmBytes    uint64 // /dev/shm of a container, part of the memory; default half of it
 	// Egress is where a container may speak to, as rules like "pypi.org:443" or
 	// "*.debian.org"; none: nowhere. EgressBytes is the budget, both directions and

@@ -106,13 +106,15 @@ func (c *Client) announcement(o *order) *p2p.Announce {
 
 // quantities are what is ordered; storage is only where something is to last.
 func (j *Job) quantities(storage uint64) []wire.Quantity {
-	out := []wire.Quantity{{Dimension: "cpu.milli", Amount: j.CPUMilli}}
-	if j.EgressBytes > 0 {
-		out = append(out, wire.Quantity{Dimension: "egress.bytes", Amount: j.EgressBytes})
-	}
-	out = append(out, wire.Quantity{Dimension: "memory.bytes", Amount: j.MemoryBytes})
-	if storage > 0 {
-		out = append(out, wire.Quantity{Dimension: "storage.bytes", Amount: storage})
+	var out []wire.Quantity // sorted by dimension
+	for _, q := range []wire.Quantity{
+		{Dimension: "cpu.milli", Amount: j.CPUMilli}, {Dimension: "egress.bytes", Amount: j.EgressBytes},
+		{Dimension: "gpu.any", Amount: j.GPUs}, {Dimension: "gpu.slice", Amount: j.GPUSlices},
+		{Dimension: "memory.bytes", Amount: j.MemoryBytes}, {Dimension: "storage.bytes", Amount: storage},
+	} {
+		if q.Amount > 0 {
+			out = append(out, q)
+		}
 	}
 	return out
 }

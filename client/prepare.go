@@ -165,7 +165,7 @@ func prepare(ctx context.Context, j *Job) (*program, error) {
 	m := manifest.Manifest{
 		Version: manifest.Version1, Secrets: slices.Clone(j.SecretNames),
 		Args: j.Args, MemoryBytes: j.MemoryBytes, OutputBytesMax: j.OutputBytesMax, LogBytesMax: j.LogBytesMax,
-		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil, ShmBytes: j.ShmBytes,
+		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil, ShmBytes: j.ShmBytes, GPUs: j.GPUs + j.GPUSlices,
 	}
 	if err := p.addProgram(ctx, j, &m); err != nil {
 		return nil, err

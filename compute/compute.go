@@ -134,6 +134,10 @@ type Spec struct {
 	// Volumes appear to the program, writable, where they say. They need a runtime
 	// that is a VolumeKeeper; the others refuse them.
 	Volumes []Volume
+	// Devices are hardware that the program may use, by their names in the
+	// Container Device Interface ("nvidia.com/gpu=0"). A runtime that cannot hand
+	// them out refuses them.
+	Devices []string
 	// Limits bound each task on its own.
 	Limits Limits
 	// Array says that more than one task will be started, so that keeping the

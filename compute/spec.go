@@ -32,6 +32,7 @@ const (
 	MaxArgBytes = 1 << 17 // bytes of arguments and environment together
 	MaxInputs   = 256     // inputs
 	MaxVolumes  = 64      // volumes
+	MaxDevices  = 64      // devices
 	MaxName     = 128     // bytes of an Input.Name
 	MaxID       = 128     // bytes of a Run.ID
 	MaxKey      = 64      // bytes of a Spec.ProgramKey
@@ -131,11 +132,27 @@ func (s *Spec) Validate() error {
 	if err := validInputs(s.Inputs); err != nil {
 		return err
 	}
+	if err := validDevices(s.Devices); err != nil {
+		return err
+	}
 	return validVolumes(s.Volumes)
 }
 
 // reserved are places inside that a volume must not hide.
 var reserved = []string{"/", "/dev", "/in", "/out", "/proc", "/sys"}
+
+func validDevices(devices []string) error {
+	if len(devices) > MaxDevices {
+		return invalid("%d devices, at most %d are allowed", len(devices), MaxDevices)
+	}
+	for _, d := range devices {
+		kind, name, ok := strings.Cut(d, "=")
+		if vendor, class, whole := strings.Cut(kind, "/"); !ok || !whole || vendor == "" || class == "" || name == "" || len(d) > MaxName {
+			return invalid("device %.140q is not named like vendor.com/class=name", d)
+		}
+	}
+	return nil
+}
 
 func validVolumes(volumes []Volume) error {
 	if len(volumes) > MaxVolumes {

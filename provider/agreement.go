@@ -328,6 +328,7 @@ func (a *agreement) act(ctx context.Context, action leasing.Action) {
 		a.d.counter.Forget(a.row.ID)
 	case leasing.FreeSlot:
 		a.d.slots.Free(a.row.ID)
+		a.d.gpus.free(a.row.ID)
 		a.letGo(ctx)
 		a.d.wg.Go(a.job.release) // waits for a preparation under way
 	case leasing.Keep:

@@ -14,6 +14,7 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider/idle"
+	"github.com/moyai-network/moyai/provider/machine"
 )
 
 // The governed dimensions of service kind "compute" that this daemon knows.
@@ -25,6 +26,9 @@ const (
 	DimMemory  = "memory.bytes"
 	DimStorage = "storage.bytes"
 	DimEgress  = "egress.bytes"
+	// Whole cards, and parts of cards that the hardware keeps apart (MIG).
+	DimGPU      = "gpu.any"
+	DimGPUSlice = "gpu.slice"
 )
 
 // Capacity is what the machine lends: everything, or the part its owner chose.
@@ -78,6 +82,9 @@ type Config struct {
 	Capacity Capacity
 	// Egress is where to, if the capacity has egress bytes. Nil: nowhere.
 	Egress *EgressOffer
+	// GPUs are the cards and slices that are lent, to containers. Config.Offered
+	// leaves out those without a price.
+	GPUs []machine.Device
 	// Prices, one denomination for all. At least one dimension.
 	Prices Prices
 	// Owner says when the machine is lent, and how much notice running work gets
@@ -239,6 +246,8 @@ var priceNames = []struct {
 	{"memory", DimMemory, 1 << 30},
 	{"disk", DimStorage, 1 << 30},
 	{"egress", DimEgress, 1 << 30},
+	{"gpu", DimGPU, 1},
+	{"gpu-slice", DimGPUSlice, 1},
 }
 
 // ParsePrices reads a price list such as "cpu=0.02MOY/h", "memory=0.001MOY/h":
@@ -286,7 +295,7 @@ func (p *Prices) set(name string, rate amount.Rate) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("price of %q: unknown, use cpu, memory, disk, egress or min", name)
+	return fmt.Errorf("price of %q: unknown, use cpu, memory, disk, egress, gpu, gpu-slice or min", name)
 }
 
 // Validate reports the first price that makes no sense.

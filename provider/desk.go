@@ -49,6 +49,7 @@ type desk struct {
 	counter  counter
 	runtimes runtimes
 	egress   *EgressOffer // nil: none
+	gpus     *gpus
 	door     *door
 	seed     []byte  // of the node key: opens what is sealed to it
 	pantry   *pantry // images from registries
@@ -186,6 +187,8 @@ func (d *desk) reopen(row journal.Lease) (*agreement, error) {
 	}
 	if !s.NeedsSlot() {
 		d.slots.Free(row.ID) // still OPEN on chain: only the number stays taken
+	} else if err := d.gpus.restore(row.ID, d.leaseDir(row.ID)); err != nil {
+		return nil, err
 	}
 	return a, a.loadTasks()
 }

@@ -114,6 +114,9 @@ func (d *desk) pick(m manifest.Manifest, constraints []wire.Constraint) compute.
 	if m.Egress.Wanted() && d.egress != nil {
 		can = can.at(d.egress.Tiers)
 	}
+	if m.GPUs > 0 {
+		can = can.at([]compute.Tier{compute.TierContainer})
+	}
 	return can.pick(m.Runtime, constraints)
 }
 

@@ -78,7 +78,7 @@ func newHarnessOver(w *world, dir string, o harnessOptions) (*harness, error) {
 	h.desk = &desk{
 		door:    newDoor(hostKey),
 		chainID: testChain, node: signer.PublicKey(), signer: signer, home: dir, wares: o.wares,
-		runtimes: runtimes{worldRuntime{w, o.taskLife, o.starting, o.entered}}, log: log,
+		gpus: newGPUs(nil), runtimes: runtimes{worldRuntime{w, o.taskLife, o.starting, o.entered}}, log: log,
 		alert:        func(id, _, text string) { h.alerts.Store(id, text) },
 		receiptEvery: 15 * time.Millisecond, prefetchBytes: 1 << 20, prefetches: make(chan struct{}, maxPrefetches),
 		diskFull: func() bool { return false },

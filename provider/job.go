@@ -168,13 +168,16 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 		}
 		spec.Inputs = append(spec.Inputs, compute.Input{Name: in.Name, Path: dest})
 	}
-	if !open && (len(j.a.man.Volumes) > 0 || len(j.a.man.Secrets) > 0) {
+	if !open && (len(j.a.man.Volumes) > 0 || len(j.a.man.Secrets) > 0 || j.a.man.GPUs > 0) {
 		return nil
 	}
 	if _, err := j.reveal(); err != nil {
 		return err
 	}
 	if spec.Volumes, err = j.a.d.attic.open(ctx, j.a); err != nil {
+		return err
+	}
+	if spec.Devices, err = j.a.d.gpus.take(j.a.row.ID, j.dir, wantedOf(j.a.order)); err != nil {
 		return err
 	}
 	prepared, err := runtime.Prepare(ctx, spec)

@@ -298,6 +298,9 @@ func (m *stall) refusal(order wire.Signed[wire.Order], t tip) (p2p.Refusal, bool
 	if err := lease.CheckOrder(*params, wire.OrderView(order), unixMS(t.time)); err != nil {
 		return p2p.Refusal{Subject: "order", Hint: p2p.Printable(err.Error(), p2p.MaxText, false)}, true
 	}
+	if r, no := m.d.gpus.refusal(order.Value); no {
+		return r, true
+	}
 	var bond amount.Amount
 	if b := m.bond.Load(); b != nil {
 		bond = *b

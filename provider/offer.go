@@ -35,6 +35,10 @@ func newTariff(c *Config) tariff {
 	if c.Capacity.EgressBytes > 0 {
 		t.total[DimEgress] = c.Capacity.EgressBytes
 	}
+	for dimension, n := range gpuCapacity(c.GPUs) {
+		t.total[dimension] = n
+	}
+	t.attributes = gpuFacts(c.GPUs)
 	for _, u := range c.Prices.Units {
 		t.prices = append(t.prices, match.UnitPrice{Dimension: u.Dimension, Rate: u.Rate, Per: u.Per})
 	}
@@ -139,6 +143,9 @@ func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 		return p2p.Refusal{Subject: "platform", Need: p2p.Printable(p, p2p.MaxID, false), Have: platform}, true
 	}
 	if r, bad := d.attic.suits(d.ctx, m, o); bad {
+		return r, true
+	}
+	if r, bad := d.suitsGPUs(m, o); bad {
 		return r, true
 	}
 	if n := asked[DimMemory]; m.MemoryBytes > n {

@@ -8,6 +8,11 @@ import (
 	"github.com/moyai-network/moyai/mechanism/amount"
 )
 
+// Has reports a price for a dimension.
+func (p Prices) Has(dimension string) bool {
+	return slices.ContainsFunc(p.Units, func(u UnitPrice) bool { return u.Dimension == dimension })
+}
+
 // AtLeastPower raises the price of a core to its share of the power that the
 // machine draws under load: watts, spread over cpuMilli thousandths of a core,
 // at perKWh for 1,000 watt hours. core is the new price of a core, nil if the

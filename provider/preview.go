@@ -23,9 +23,11 @@ type Preview struct {
 	Jobs     []JobPrice       `json:"jobs"`
 	Runtimes []RuntimePreview `json:"runtimes"`
 	Walls    []probe.Wall     `json:"walls"`
-	// GPUsOffered is false while cards are found and shown only.
-	GPUsOffered bool     `json:"gpus_offered"`
-	Warnings    []string `json:"warnings"`
+	// GPUs are the cards and slices that would be lent; the others, and why not.
+	GPUs        []machine.Device     `json:"gpus"`
+	GPUsNotLent []machine.Unlendable `json:"gpus_not_lent,omitempty"`
+	Units       []UnitPrice          `json:"-"`
+	Warnings    []string             `json:"warnings"`
 	// Owner says when the machine would be lent.
 	Owner OwnerPreview `json:"owner"`
 }
@@ -70,13 +72,16 @@ func NewPreview(m machine.Machine, lent Capacity, prices Prices, found []probe.R
 	if !prices.Min.IsZero() {
 		p.MinRate = &prices.Min
 	}
-	for i, n := range priceNames {
-		l := Lent{Dimension: n.dimension, Per: n.per}
-		l.Amount = []uint64{lent.CPUMilli, lent.MemoryBytes, lent.StorageBytes, lent.EgressBytes}[i]
-		l.Has = []uint64{m.CPU.Milli, m.Memory.Available, m.Disk.Free, 0}[i]
-		if n.dimension == DimEgress && l.Amount == 0 {
-			continue // offered only by those who say so
+	parts := map[string][2]uint64{
+		DimCPU: {lent.CPUMilli, m.CPU.Milli}, DimMemory: {lent.MemoryBytes, m.Memory.Available}, DimStorage: {lent.StorageBytes, m.Disk.Free},
+		DimEgress: {lent.EgressBytes, 0},
+	}
+	for _, n := range priceNames {
+		part, ok := parts[n.dimension]
+		if !ok || n.dimension == DimEgress && part[0] == 0 {
+			continue // graphics cards are listed one by one, and egress is offered only by those who say so
 		}
+		l := Lent{Dimension: n.dimension, Per: n.per, Amount: part[0], Has: part[1]}
 		for _, u := range prices.Units {
 			if u.Dimension == n.dimension {
 				l.Rate, l.Per = &u.Rate, u.Per

@@ -45,7 +45,7 @@ func TestPreview(t *testing.T) {
 	found := []probe.Runtime{{Name: "wasm", Found: true}, {Name: "containerd", Found: true}, {Name: "runsc"}}
 	lent := Capacity{CPUMilli: 8000, MemoryBytes: 12 << 30, StorageBytes: 50 << 30}
 	p := NewPreview(desktop, lent, prices, found, []string{"wasm", "runsc"}, nil)
-	if len(p.Jobs) != 2 || len(p.Warnings) != 0 || p.GPUsOffered {
+	if len(p.Jobs) != 2 || len(p.Warnings) != 0 {
 		t.Fatalf("%+v", p)
 	}
 	for i, want := range []string{"0.021 MOY/h", "0.172 MOY/h"} {

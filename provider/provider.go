@@ -103,7 +103,7 @@ func (p *Provider) openDesk() error {
 	p.disk = newDiskGuard(p.cfg.Home, p.cfg.ReserveBytes)
 	d := &desk{
 		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home,
-		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), runtimes: p.cfg.Runtimes, log: p.cfg.Logger,
+		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), gpus: newGPUs(p.cfg.GPUs), runtimes: p.cfg.Runtimes, log: p.cfg.Logger,
 		receiptEvery: receiptEvery, prefetchBytes: p.cfg.PrefetchBytes, prefetches: make(chan struct{}, maxPrefetches), diskFull: p.disk.full.Load,
 		ctx: ctx, byID: map[journal.ID]*agreement{}, byOrder: map[[32]byte]*agreement{},
 	}
@@ -185,7 +185,12 @@ func (p *Provider) openAccounts() error {
 	p.stall = newStall(p.desk, &p.cfg, key.Account, p.watcher.now)
 	p.owner = &ownership{rules: p.cfg.Owner, d: p.desk, stall: p.stall, sensor: idle.NewSensor(idle.Eyes{
 		Busy: idle.Processors, Ours: p.desk.used, FullScreen: idle.FullScreen,
-		GPU: func(ctx context.Context) (uint, bool) { return machine.GPUUse(ctx, machine.Host()) },
+		GPU: func(ctx context.Context) (uint, bool) {
+			if p.desk.gpus.rented() {
+				return 0, false // whose use it is cannot be told
+			}
+			return machine.GPUUse(ctx, machine.Host())
+		},
 	})}
 	p.stall.offer = func(ctx context.Context, tenant peer.AddrInfo, offer p2p.BidOffer) (bidStream, error) {
 		return p.host.OfferBid(ctx, tenant, offer)

@@ -46,6 +46,8 @@ func (a *app) open(ctx context.Context, cfg client.Config) (*client.Client, erro
 type wants struct {
 	cpu      cpuValue
 	memory   bytesValue
+	gpus     uint64
+	slices   uint64
 	timeout  time.Duration
 	maxPrice string
 	minBond  string
@@ -59,6 +61,8 @@ func (w *wants) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&w.cpu, "cpu", "cores, such as 1, 0.5 or 500m")
 	f.Var(&w.memory, "memory", "memory of the program, such as 512Mi")
+	f.Uint64Var(&w.gpus, "gpu", 0, "graphics cards for a container, each to itself; --require gpu.model=…, gpu.memory>=…")
+	f.Uint64Var(&w.slices, "gpu-slice", 0, "parts of graphics cards (MIG) for a container")
 	f.DurationVar(&w.timeout, "timeout", 10*time.Minute, "longest time each lease is paid for")
 	f.StringVar(&w.maxPrice, "max-price", "0.05MOY/h", "the most you pay per lease")
 	f.StringVar(&w.minBond, "min-bond", "0MOY", "what a provider must stake on each lease")
@@ -96,7 +100,7 @@ func (w *wants) job() (client.Job, error) {
 	}
 	return client.Job{
 		Egress: policy.Texts(), EgressBytes: uint64(w.outbound),
-		CPUMilli: uint64(w.cpu), MemoryBytes: uint64(w.memory), Timeout: w.timeout,
+		CPUMilli: uint64(w.cpu), MemoryBytes: uint64(w.memory), GPUs: w.gpus, GPUSlices: w.slices, Timeout: w.timeout,
 		MaxPrice: price, MinBond: bond.Amount, Constraints: constraints,
 	}, nil
 }

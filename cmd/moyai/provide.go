@@ -92,7 +92,7 @@ and the work. A missing account key is made; on a development network the faucet
 
 func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, egress=PRICE per GiB of a lease's budget, min=PRICE per lease (repeatable)")
+	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, egress=PRICE per GiB of a lease's budget, gpu=PRICE per card, gpu-slice=PRICE, min=PRICE per lease (repeatable)")
 	fs.Var(&f.cpu, "cpu", "cores to lend (default: all)")
 	fs.Var(&f.memory, "memory", "memory to lend (default: three quarters of what is free)")
 	fs.Var(&f.disk, "disk", "disk space to lend under --home (default: half of what is free)")
@@ -241,10 +241,12 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if f.grace == 0 && len(boxes.runtimes) > 0 {
 		f.grace = imageGrace
 	}
-	capacity, err := provider.Lend(machine.Discover(ctx, machine.Host(), home), f.chosen())
+	found := machine.Discover(ctx, machine.Host(), home)
+	capacity, err := provider.Lend(found, f.chosen())
 	if err != nil {
 		return cfg, err
 	}
+	cards, _ := lentGPUs(found, t.prices, len(boxes.runtimes) > 0)
 	if t.prices, err = f.floor(a, t.prices, capacity.CPUMilli); err != nil {
 		return cfg, err
 	}
@@ -252,7 +254,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
-		Runtimes: runtimes, Capacity: capacity, Egress: t.egress, Prices: t.prices, Owner: t.owner, Bond: t.bond,
+		Runtimes: runtimes, Capacity: capacity, GPUs: cards, Egress: t.egress, Prices: t.prices, Owner: t.owner, Bond: t.bond,
 		KeepResults: f.keep, Grace: f.grace, Logger: t.logger,
 		RegistryAllow: f.allow, ImageBytes: uint64(f.images), Volumes: f.volumePolicy(boxes.volumes, capacity),
 	}, nil

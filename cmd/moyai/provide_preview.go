@@ -52,6 +52,8 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 	}
 	p := provider.NewPreview(m, lent, t.prices, found, offered, probe.Walls(ctx))
 	p.Owner = ownersPreview(ctx, t.owner)
+	p.Units = t.prices.Units
+	p.GPUs, p.GPUsNotLent = lentGPUs(m, t.prices, f.containers != "")
 	return a.print(p, func(w io.Writer) error { return a.printPreview(w, p) })
 }
 
@@ -107,10 +109,7 @@ func (a *app) printPreview(w io.Writer, p provider.Preview) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if len(m.GPUs) > 0 {
-		fmt.Fprintln(w, "\nGPUs are found and shown, but not offered yet: jobs get CPU, memory and disk only.")
-	}
-	for _, part := range []func(io.Writer, provider.Preview) error{printLends, printJobs, printOwner, printRuntimes, printWalls} {
+	for _, part := range []func(io.Writer, provider.Preview) error{printLends, printGPUs, printJobs, printOwner, printRuntimes, printWalls} {
 		fmt.Fprintln(w)
 		if err := part(w, p); err != nil {
 			return err

@@ -74,6 +74,9 @@ type Config struct {
 	// CacheBytes bounds all unpacked images; the least recently used go first,
 	// but never one in use.
 	CacheBytes int64
+	// DeviceDirs hold the descriptions of devices (Container Device Interface).
+	// Empty: /etc/cdi and /var/run/cdi.
+	DeviceDirs []string
 	// StartTimeout bounds what a container's creation may take.
 	StartTimeout time.Duration
 
@@ -93,6 +96,9 @@ func (c *Config) EnsureDefaults() {
 	set(&c.ImageLayers, 127)
 	set(&c.CacheBytes, 128<<30)
 	set(&c.StartTimeout, time.Minute)
+	if len(c.DeviceDirs) == 0 {
+		c.DeviceDirs = []string{"/etc/cdi", "/var/run/cdi"}
+	}
 }
 
 func set[T comparable](v *T, def T) {

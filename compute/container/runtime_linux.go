@@ -216,7 +216,7 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if spec.Deterministic {
 		return nil, fmt.Errorf("%w: a container cannot be made deterministic: use the wasm runtime for work that is to be replayed", compute.ErrInvalidSpec)
 	}
-	if err := r.checkEgress(&spec); err != nil {
+	if err := r.checkSupported(&spec); err != nil {
 		return nil, err
 	}
 	if err := checkFiles(spec); err != nil {
@@ -323,10 +323,13 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 	return job
 }
 
-// checkEgress refuses what this machine cannot give.
+// checkSupported refuses what this machine cannot give.
 //
 // Errors: compute.ErrInvalidSpec for gVisor, compute.ErrUnavailable.
-func (r *Runtime) checkEgress(spec *compute.Spec) error {
+func (r *Runtime) checkSupported(spec *compute.Spec) error {
+	if len(spec.Devices) > 0 && r.oci.GVisor() {
+		return fmt.Errorf("%w: devices are not supported at the tier %s yet", compute.ErrInvalidSpec, r.config.Tier)
+	}
 	if spec.Egress == nil {
 		return nil
 	}

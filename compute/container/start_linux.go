@@ -39,7 +39,11 @@ func (r *Runtime) Start(ctx context.Context, cp compute.Prepared, run compute.Ru
 	if err := layOut(run, p.image, int(base+p.image.User.UID), int(base+p.image.User.GID)); err != nil {
 		return nil, err
 	}
-	config, err := json.Marshal(ociSpec(p, run, id, base))
+	spec := ociSpec(p, run, id, base)
+	if err := r.handOut(spec, p.spec.Devices); err != nil {
+		return nil, err
+	}
+	config, err := json.Marshal(spec)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(run.Dir, supervise.BundleDir, "config.json"), config, 0o600)
 	}

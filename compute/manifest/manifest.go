@@ -55,6 +55,7 @@ const (
 
 	// CIDSize is the length of a binary CIDv1 of SHA-256, the only form used.
 	CIDSize = 36
+	MaxGPUs = 64
 )
 
 // ErrInvalid is wrapped by every refusal that concerns a field. Refusals of the
@@ -81,6 +82,7 @@ type Manifest struct {
 	Volumes        []Volume `cbor:"14,keyasint"` // sorted by Name, unique
 	Secrets        []string `cbor:"15,keyasint"` // names of what comes sealed after opening, sorted, unique
 	ShmBytes       uint64   `cbor:"16,keyasint"` // /dev/shm, part of MemoryBytes; zero: the runtime's default
+	GPUs           uint64   `cbor:"17,keyasint"` // graphics processors, whole or slices as ordered
 	Egress         Egress   `cbor:"18,keyasint"` // its way to the internet; the zero value is none
 }
 
@@ -243,6 +245,9 @@ func (m Manifest) Validate() error {
 	}
 	if err := m.validateInputs(); err != nil {
 		return err
+	}
+	if m.GPUs > MaxGPUs {
+		return invalid("%d graphics processors, at most %d", m.GPUs, MaxGPUs)
 	}
 	if m.ShmBytes > m.MemoryBytes {
 		return invalid("%d bytes of shared memory are more than the %d bytes of memory they are part of", m.ShmBytes, m.MemoryBytes)

@@ -38,6 +38,7 @@ func sample() Manifest {
 		Volumes:        []Volume{{Name: "db-1", Path: "/var/lib/db", Bytes: 1 << 30, KeepMS: 86_400_000}, {Name: "w", Path: "/w", Bytes: 1}},
 		Secrets:        []string{"TOKEN", "Z"},
 		ShmBytes:       64 << 20,
+		GPUs:           2,
 	}
 }
 
@@ -207,6 +208,7 @@ var refused = []struct {
 	{"credentials without a registry", func(m *Manifest) { m.Secrets = []string{RegistrySecret} }},
 	{"a secret twice", func(m *Manifest) { m.Secrets = []string{"A1", "A1"} }},
 	{"a secret in the environment", func(m *Manifest) { m.Secrets = []string{"LANG"} }},
+	{"too many gpus", func(m *Manifest) { m.GPUs = MaxGPUs + 1 }},
 	{"more shared memory than memory", func(m *Manifest) { m.ShmBytes = m.MemoryBytes + 1 }},
 	{"more than a year", func(m *Manifest) { m.TaskTimeoutMS = MaxTimeoutMS + 1 }},
 	{"65 egress rules", func(m *Manifest) { m.Egress.Rules = slices.Repeat([]string{"a.b"}, 65) }},

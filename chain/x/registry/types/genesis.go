@@ -71,6 +71,7 @@ func DefaultDimensions() []registryv1.Dimension {
 		{Id: "gpu.l40s", Unit: "device", Description: "NVIDIA L40S"},
 		{Id: "gpu.memory.bytes", Unit: "byte", Description: "memory of each graphics processor"},
 		{Id: "gpu.rtx4090", Unit: "device", Description: "NVIDIA RTX 4090"},
+		{Id: "gpu.slice", Unit: "instance", Description: "part of a graphics processor that the hardware keeps apart (MIG)"},
 		{Id: "memory.bytes", Unit: "byte", Description: "main memory"},
 		{Id: "storage.bytes", Unit: "byte", Description: "scratch space on disk"},
 	}
