@@ -259,6 +259,15 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A provider that breaks off before its answer has admitted nobody.
+func TestNoAnswer(t *testing.T) {
+	open := serve(t, func(context.Context, *enter.Visit) {})
+	if e, err := open(request()); err == nil {
+		_ = e.Close()
+		t.Fatal("entered without an answer")
+	}
+}
+
 // A connection is bytes both ways, and each way ends by itself.
 func TestConn(t *testing.T) {
 	open := serve(t, func(ctx context.Context, v *enter.Visit) {

@@ -34,7 +34,8 @@ func Open(ctx context.Context, h *p2p.Host, provider peer.AddrInfo, r Request) (
 	stop := context.AfterFunc(ctx, s.Reset)
 	defer stop()
 	var a Answer
-	if err := s.Send(maxRequest, &r); err == nil {
+	err = s.Send(maxRequest, &r)
+	if err == nil {
 		err = s.Recv(maxAnswer, answerTime, &a)
 	}
 	if err == nil && !stop() {
