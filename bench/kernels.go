@@ -28,7 +28,7 @@ const (
 	kernelLeast  = 5 * time.Second
 	kernelMost   = 8 * time.Second
 	kernelTrials = 8
-	kernelRounds = 6 // even: each side goes first as often
+	kernelRounds = 6  // even: each side goes first as often
 	starts       = 25 // of a bare wazero
 )
 

@@ -142,11 +142,12 @@ func (c *Client) isFolder(ctx context.Context, r *residence, name string) (bool,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reader, writer := io.Pipe()
-	done := make(chan error, 1)
+	var ended error // once done is closed
+	done := make(chan struct{})
 	go func() {
-		err := c.tool(ctx, r, compute.ToolTarOut, name, nil, writer)
+		defer close(done)
+		ended = c.tool(ctx, r, compute.ToolTarOut, name, nil, writer)
 		_ = writer.Close()
-		done <- err
 	}()
 	h, err := tar.NewReader(reader).Next()
 	_ = reader.Close()
@@ -155,12 +156,12 @@ func (c *Client) isFolder(ctx context.Context, r *residence, name string) (bool,
 		<-done
 		return h.Typeflag == tar.TypeDir, nil
 	}
-	err = <-done
+	<-done
 	switch {
-	case err == nil, strings.HasPrefix(err.Error(), "inside: "):
+	case ended == nil, strings.HasPrefix(ended.Error(), "inside: "):
 		return false, nil // there is nothing of that name
 	}
-	return false, err
+	return false, ended
 }
 
 // pack writes a file or folder as a tar whose entries are named from name on.

@@ -104,7 +104,7 @@ func deliver(to io.Writer, from io.Reader) error {
 			}
 		}
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // the end of the output, however it came: Wait tells why
 		}
 	}
 }

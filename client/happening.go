@@ -74,7 +74,7 @@ func (c *Client) followHappenings(ctx context.Context, r *residence, known []Hap
 	})
 	flush(time.Now().Add(time.Hour)) // clocks differ
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end of ctx is how following ends
 	}
 	return err
 }

@@ -232,7 +232,7 @@ func untar(r io.Reader, dir string) (files, skipped int, err error) {
 			err = root.Symlink(h.Linkname, name)
 		case tar.TypeReg:
 			files++
-			err = writeEntry(root, name, os.FileMode(h.Mode&0o777|0o600), tr) //nolint:gosec // nine bits
+			err = writeEntry(root, name, os.FileMode(h.Mode&0o777|0o600), tr)
 		default:
 			skipped++
 		}

@@ -30,12 +30,16 @@ func (n *Network) Do(ctx context.Context, cmd *exec.Cmd) error {
 	if err := n.spawner.start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var exit error // once ended is closed
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		exit = cmd.Wait()
+	}()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		select {
-		case err := <-ended:
-			return err
+		case <-ended:
+			return exit
 		case <-ctx.Done():
 		}
 		_ = signalGroup(cmd.Process, sig)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/p2ptest"
@@ -205,7 +204,7 @@ func TestReceiptsAreNotGivenAway(t *testing.T) {
 func TestBooksOnDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "relay.json")
 	b := books(t, path)
-	id := peer.ID(p2ptest.NewHost(t, dialOnly).ID())
+	id := p2ptest.NewHost(t, dialOnly).ID()
 	p2p.Inflate(b, id, 7)
 	if err := b.Save(); err != nil {
 		t.Fatal(err)

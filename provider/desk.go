@@ -108,6 +108,16 @@ func (d *desk) add(a *agreement) bool {
 	return true
 }
 
+// end lets cancel end d.ctx and waits for whoever was counted. Cancelled under the
+// lock, since add and join look at ctx and count under it: whoever comes later is
+// not taken, and nobody is counted after the waiting began.
+func (d *desk) end(cancel context.CancelFunc) {
+	d.mu.Lock()
+	cancel()
+	d.mu.Unlock()
+	d.wg.Wait()
+}
+
 func (d *desk) remove(a *agreement) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -78,13 +78,12 @@ func (t *openTask) Processes(context.Context) ([]compute.ProcessInfo, error) {
 }
 
 type openProcess struct {
-	cat        bool
-	inR, outR  *io.PipeReader
-	inW, outW  *io.PipeWriter
-	ended      chan struct{}
-	once       sync.Once
-	code       int
-	terminated bool
+	cat       bool
+	inR, outR *io.PipeReader
+	inW, outW *io.PipeWriter
+	ended     chan struct{}
+	once      sync.Once
+	code      int
 }
 
 func (p *openProcess) run() {

@@ -122,8 +122,7 @@ func newHarnessOver(w *world, dir string, o harnessOptions) (*harness, error) {
 }
 
 func (h *harness) close() {
-	h.cancel()
-	h.desk.wg.Wait()
+	h.desk.end(h.cancel)
 	h.wg.Wait()
 	_ = h.desk.journal.Close()
 }

@@ -258,10 +258,7 @@ func (p *Provider) Run(ctx context.Context) error {
 }
 
 func (p *Provider) endDesk() error {
-	p.cancel()
-	p.desk.mu.Lock() // whoever looked before the end has been counted
-	p.desk.mu.Unlock()
-	p.desk.wg.Wait()
+	p.desk.end(p.cancel)
 	for _, a := range p.desk.all() {
 		a.job.release() // running tasks are left alone
 	}

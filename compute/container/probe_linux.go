@@ -102,8 +102,11 @@ func (r *Runtime) judge(report supervise.Report, ate compute.Result, mine string
 	wall("read-only-root", !report.RootWritable, "writable")
 	if r.oci.GVisor() {
 		var host unix.Utsname
-		if err := unix.Uname(&host); err != nil || report.Kernel == "" || report.Kernel == unix.ByteSliceToString(host.Release[:]) {
-			return c, fmt.Errorf("%w: %s does not put a kernel of its own (%q) before this machine's (%v)", compute.ErrUnavailable, r.oci.Path, report.Kernel, err)
+		if err := unix.Uname(&host); err != nil {
+			return c, fmt.Errorf("%w: this machine's kernel, to compare with that of %s: %w", compute.ErrUnavailable, r.oci.Path, err)
+		}
+		if here := unix.ByteSliceToString(host.Release[:]); report.Kernel == "" || report.Kernel == here {
+			return c, fmt.Errorf("%w: %s does not put a kernel of its own (%q) before this machine's (%q)", compute.ErrUnavailable, r.oci.Path, report.Kernel, here)
 		}
 		c.Enforced = append(c.Enforced, "own-kernel")
 	}

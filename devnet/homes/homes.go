@@ -77,13 +77,16 @@ func (n *Internet) Close() {
 	}
 }
 
-// Home is the place of the machine behind router i, and Router the router.
-func Home(i int) string   { return fmt.Sprintf("h%d", i) }
+// Home is the place of the machine behind router i.
+func Home(i int) string { return fmt.Sprintf("h%d", i) }
+
+// Router is the place of router i.
 func Router(i int) string { return fmt.Sprintf("r%d", i) }
 
-// HomeAddress is the machine's address within its home, RouterAddress that under
-// which its router shows it to the world.
-func HomeAddress(i int) string   { return fmt.Sprintf("192.168.%d.2", 10+i) }
+// HomeAddress is the machine's address within its home.
+func HomeAddress(i int) string { return fmt.Sprintf("192.168.%d.2", 10+i) }
+
+// RouterAddress is that under which router i shows its machine to the world.
 func RouterAddress(i int) string { return fmt.Sprintf("5.5.0.%d", 10+i) }
 
 func (n *Internet) space(where string) string { return n.name + where }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -220,7 +221,7 @@ func TestStoreIsBounded(t *testing.T) {
 	if v, err := s.Get(ctx, ds.NewKey("/"+nodeSpace+"/99")); err != nil || v[0] != 99 {
 		t.Errorf("the newest: %v, %v", v, err)
 	}
-	if _, err := s.Get(ctx, ds.NewKey("/"+nodeSpace+"/0")); err != ds.ErrNotFound {
+	if _, err := s.Get(ctx, ds.NewKey("/"+nodeSpace+"/0")); !errors.Is(err, ds.ErrNotFound) {
 		t.Errorf("the oldest: %v", err)
 	}
 	res, err := s.Query(ctx, query.Query{Prefix: "/" + nodeSpace, KeysOnly: true})

@@ -38,7 +38,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || got.Registry != sample().Registry || strings.Join(got.Environ(), "|") != "EMPTY=|TOKEN=hunter2 日本語" {
 		t.Errorf("got %v, %v", got, err)
 	}
-	for _, said := range []string{fmt.Sprint(got), fmt.Sprintf("%+v", got), fmt.Sprintf("%#v", got), fmt.Sprintf("%s", got)} {
+	for _, said := range []string{fmt.Sprint(got), fmt.Sprintf("%+v", got), fmt.Sprintf("%#v", got), got.String()} {
 		if strings.Contains(said, "hunter2") {
 			t.Errorf("printed: %s", said)
 		}

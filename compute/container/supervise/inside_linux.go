@@ -109,12 +109,12 @@ func fill(args []string) int {
 		if info.Size() > 0 && info.Size() < most {
 			return 0
 		}
-		fmt.Println("what was written is not there any more")
+		fmt.Fprintln(os.Stdout, "what was written is not there any more")
 		return 1
 	}
 	f, err := os.Create(args[0])
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	defer f.Close()
@@ -126,7 +126,7 @@ func fill(args []string) int {
 	if errors.Is(err, syscall.ENOSPC) {
 		return 0
 	}
-	fmt.Println("it took more than its size, or failed otherwise:", err)
+	fmt.Fprintln(os.Stdout, "it took more than its size, or failed otherwise:", err)
 	return 1
 }
 

@@ -113,7 +113,7 @@ func (f *flow) copy(to io.Writer, from io.Reader, out bool) error {
 				return io.ErrShortWrite
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // the reader's own word
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {

@@ -101,7 +101,7 @@ func (n *netlink) do(m message) error {
 	answer := make([]byte, 8<<10)
 	for {
 		got, _, err := unix.Recvfrom(n.fd, answer, 0)
-		if err == unix.EINTR { //nolint:errorlint // a plain number
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
