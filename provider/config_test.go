@@ -21,7 +21,7 @@ func TestParsePrices(t *testing.T) {
 		"0.02MOY/h":                 "says not of what",
 		"cpu=0.02":                  "no denomination",
 		"cpu=0.02MOY":               "no unit of time",
-		"gpu=0.02MOY/h":             "unknown, use cpu",
+		"tpu=0.02MOY/h":             "unknown, use cpu",
 		"cpu=1MOY/h,cpu=2MOY/h":     "given twice",
 		"cpu=1MOY/h,memory=1ATOM/h": "unknown denomination",
 	} {
