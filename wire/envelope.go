@@ -172,7 +172,7 @@ func (s Signature) check(k Kind) error {
 	switch {
 	case s.Alg == AlgEd25519:
 		return firstError(size("ed25519 key", s.PublicKey, KeySize), size("signature", s.Sig, 64))
-	case s.Alg == AlgSecp256k1 && k == KindOrder:
+	case s.Alg == AlgSecp256k1 && k.byAccount():
 		return firstError(size("secp256k1 key", s.PublicKey, 33), size("signature", s.Sig, 64))
 	default:
 		return invalid("algorithm %d is not allowed here", s.Alg)

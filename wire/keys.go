@@ -116,6 +116,10 @@ func (k Kind) byNode() bool {
 	}
 }
 
+// byAccount reports whether an account's key, of either algorithm, may sign
+// objects of this kind.
+func (k Kind) byAccount() bool { return k == KindOrder || k == KindNodeRecord }
+
 // verify checks s over digest; the caller has checked its form. recurring says
 // that the key will be met again.
 func (s Signature) verify(digest []byte, recurring bool) bool {
@@ -196,6 +200,27 @@ func VerifyNodeRecord(s Signed[NodeRecord]) error { return s.VerifyBy(s.Value.No
 
 // VerifyRelayReceipt verifies the receipt's signature by the machine it names.
 func VerifyRelayReceipt(s Signed[RelayReceipt]) error { return s.VerifyBy(s.Value.Node) }
+
+// VerifyConsent verifies that the account a record names as its provider has
+// signed it too: without that, anybody could name anybody's account. Errors wrap
+// ErrWrongKey, if no key of that account has signed, or ErrBadSignature. It does
+// not look at the node's signature.
+func VerifyConsent(s Signed[NodeRecord]) error {
+	for _, sig := range s.Sigs {
+		account, err := AccountAddress(sig.Alg, sig.PublicKey)
+		if err != nil {
+			return fmt.Errorf("node record: %w", err)
+		}
+		if !bytes.Equal(account, s.Value.Provider) {
+			continue
+		}
+		if !sig.verify(s.Digest[:], false) {
+			return fmt.Errorf("node record: %w", ErrBadSignature)
+		}
+		return nil
+	}
+	return fmt.Errorf("node record: %w: not signed by a key of account %x", ErrWrongKey, s.Value.Provider)
+}
 
 // VerifyReceipt says which of the two keys of a lease signed the receipt. A
 // signature by a third key is ErrWrongKey, one that does not verify

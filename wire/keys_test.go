@@ -95,6 +95,43 @@ func TestVerifyReceipt(t *testing.T) {
 	}
 }
 
+func TestVerifyConsent(t *testing.T) {
+	ownAccount := sampleNodeRecord() // a machine whose key is its account's
+	ownAccount.Provider = addressOf(ed("node"))
+	for _, c := range []struct {
+		name            string
+		record          NodeRecord
+		signers         []Signer
+		breakASignature bool
+		err             error
+	}{
+		{name: "node and operator", record: sampleNodeRecord(), signers: []Signer{ed("node"), secp("operator")}},
+		{name: "one key for both", record: ownAccount, signers: []Signer{ed("node")}},
+		{name: "node alone", record: sampleNodeRecord(), signers: []Signer{ed("node")}, err: ErrWrongKey},
+		{name: "node and another account", record: sampleNodeRecord(), signers: []Signer{ed("node"), secp("payer")}, err: ErrWrongKey},
+		{name: "broken", record: sampleNodeRecord(), signers: []Signer{ed("node"), secp("operator")}, breakASignature: true, err: ErrBadSignature},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := sealed(c.record, c.signers...)
+			if c.breakASignature {
+				last := &s.Sigs[len(s.Sigs)-1]
+				last.Sig = bytes.Clone(last.Sig)
+				last.Sig[5] ^= 4
+			}
+			back, err := Open[NodeRecord](sampleChain, s.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := VerifyConsent(back); !errors.Is(err, c.err) {
+				t.Errorf("%v, want %v", err, c.err)
+			}
+			if err := VerifyNodeRecord(back); err != nil {
+				t.Errorf("the node's own signature: %v", err)
+			}
+		})
+	}
+}
+
 func TestCountersign(t *testing.T) {
 	proposed := sealed(sampleReceipt(), ed("node"))
 	opened, err := Open[Receipt](sampleChain, proposed.Bytes())

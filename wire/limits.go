@@ -28,12 +28,15 @@ const (
 )
 
 // MaxSignatures is how many signatures an envelope of this kind may carry: two
-// for a receipt (node and receipt key), one for everything else.
+// for a receipt (node and receipt key) and a node record (node, and the
+// operator's consent), one for everything else.
 func (k Kind) MaxSignatures() int {
-	if k == KindReceipt {
+	switch k {
+	case KindReceipt, KindNodeRecord:
 		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 // MaxBody is the greatest length of a body of this kind in bytes.

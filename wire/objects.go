@@ -144,6 +144,7 @@ type Access struct {
 
 // NodeRecord is a machine's self-signed statement of whom it works for and
 // where it can be reached; registering a node needs one (proof of possession).
+// Signed by its operator's account as well, it lets a first lease register both.
 type NodeRecord struct {
 	Version   uint64   `cbor:"1,keyasint"`
 	ChainID   string   `cbor:"2,keyasint"`

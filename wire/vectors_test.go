@@ -97,7 +97,8 @@ func kindCases() []kindCase {
 		newCase(func(s Signed[Contest]) error { return s.VerifyBy(key) }, contestMutations(), sample("contest", sampleContest(), byKey...)),
 		newCase(func(s Signed[Away]) error { return s.VerifyBy(key) }, awayMutations(), sample("away", sampleAway(), byKey...)),
 		newCase(func(s Signed[Access]) error { return s.VerifyBy(key) }, accessMutations(), sample("access", sampleAccess(), byKey...)),
-		newCase(VerifyNodeRecord, nodeRecordMutations(), sample("node record", sampleNodeRecord(), byNode...)),
+		newCase(VerifyNodeRecord, nodeRecordMutations(), sample("node record", sampleNodeRecord(), byNode...),
+			sample("with its operator's consent", sampleNodeRecord(), ed("node"), secp("operator"))),
 		newCase(VerifyRelayReceipt, relayReceiptMutations(), sample("relay receipt", sampleRelayReceipt(), byNode...)),
 	}
 }
@@ -187,7 +188,7 @@ func makeValid[T Object](t testing.TB, in sampleOf[T]) validVector {
 // seedOf finds the seed of a sample key, by trying the names in use.
 func seedOf(t testing.TB, publicKey []byte) []byte {
 	t.Helper()
-	for _, name := range []string{"payer", "ed25519 payer", "node", "receipt key", "stranger"} {
+	for _, name := range []string{"payer", "ed25519 payer", "node", "receipt key", "operator", "stranger"} {
 		if bytes.Equal(ed(name).PublicKey(), publicKey) || bytes.Equal(secp(name).PublicKey(), publicKey) {
 			return seed(name)
 		}

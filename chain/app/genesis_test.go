@@ -30,7 +30,7 @@ func hexOf(b []byte) string { return hex.EncodeToString(b) }
 // TestGenesisRoundTrip exports a chain in the middle of its life, imports that
 // and exports again: nothing may differ.
 func TestGenesisRoundTrip(t *testing.T) {
-	l := newLedger(t, []string{"payer", "provider", "second"}, nil)
+	l := newLedger(t, []string{"payer", "provider", "second"}, fillsBonds)
 	s := newStory(l, 1)
 	for range 40 {
 		s.step()
@@ -69,6 +69,7 @@ func TestSupplyIsConserved(t *testing.T) {
 			l := newLedger(t, []string{"payer", "provider", "second"}, func(g *app.Genesis) {
 				g.Market.MaxQueuePerBlock = 3
 				g.Market.PruneAfterMs = 200_000
+				fillsBonds(g)
 			})
 			supply := l.supply()
 			s := newStory(l, seed)
@@ -87,6 +88,10 @@ func TestSupplyIsConserved(t *testing.T) {
 		})
 	}
 }
+
+// fillsBonds has the story's provider begin below the floor, and fall below it
+// again when it unbonds.
+func fillsBonds(g *app.Genesis) { g.Registry.BondFloor, g.Registry.BondFillBps = "1500", 3_000 }
 
 // story is a random sequence of what payer and provider may do, in and out of
 // turn.
@@ -127,6 +132,13 @@ func (s *story) open() {
 		d.order.Terms.OfflineMax = amount.New(uint64(s.rng.Intn(500)))
 	}
 	d.offers[0].bid.Rate = rateOf(s.t, fmt.Sprint(s.rng.Int63n(5_555_555_555_556)))
+	if s.rng.Intn(4) == 0 {
+		newcomer := accountOf(fmt.Sprintf("newcomer %d", s.rng.Intn(3)))
+		o := d.offers[0]
+		o.node = signerOf("node of " + newcomer.String())
+		o.bidSigner, o.readySigner, o.bid.Provider, o.bid.Node = o.node, o.node, newcomer.address, o.node.PublicKey()
+		o.record = d.joining(0, newcomer, nil)
+	}
 	if len(s.tryOpen(s.payer, d.item()).LeaseId) > 0 {
 		s.accepted++
 		s.leases = append(s.leases, &running{ledger: s.ledger, id: d.leaseID(0), node: d.offers[0].node, key: d.receiptKey})
@@ -205,7 +217,7 @@ func (s *story) checkLocked(at int) {
 	require.NoError(s.t, err)
 	locked := sdkmath.ZeroInt()
 	for _, l := range market.Leases {
-		if l.State != marketv1.LeaseState_LEASE_STATE_CLOSED {
+		if l.State != marketv1.LeaseState_LEASE_STATE_CLOSED && l.Provider == s.provider.String() {
 			i, _ := sdkmath.NewIntFromString(l.Bond)
 			locked = locked.Add(i)
 		}

@@ -47,6 +47,15 @@ func accountOf(name string) account {
 	return account{key, sdk.AccAddress(key.PubKey().Address())}
 }
 
+// consent signs with the account's key, off the chain.
+func (a account) consent() wire.Signer {
+	s, err := wire.NewSecp256k1Signer(a.key.Key)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 func signerOf(name string) *wire.Ed25519Signer {
 	seed := sha256.Sum256([]byte("moyai chain test: " + name))
 	s, err := wire.NewEd25519Signer(seed[:])
@@ -69,12 +78,14 @@ type ledger struct {
 	fee sdk.Coins
 }
 
-// newLedger starts a chain where the named accounts are rich. Fees are free and
-// the window is 60 s, as in the worked example, unless tune says otherwise.
+// newLedger starts a chain where the named accounts are rich. Fees are free, no
+// bond is filled and the window is 60 s, as in the worked example, unless tune
+// says otherwise.
 func newLedger(t testing.TB, names []string, tune func(*app.Genesis)) *ledger {
 	t.Helper()
 	g := app.DefaultGenesisParams(testChain)
 	g.Registry.MinGasPrice = 0
+	g.Registry.BondFloor = "0"
 	g.Registry.UnbondingMs = 120_000
 	g.Market.WindowMs = 60_000
 	for _, name := range names {

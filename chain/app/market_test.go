@@ -32,6 +32,7 @@ type offer struct {
 	ready wire.Ready
 	// signers, if they are not the node.
 	bidSigner, readySigner wire.Signer
+	record                 []byte // of a node that joins
 }
 
 var dealNumber uint64
@@ -93,6 +94,21 @@ func (d *deal) orderHash() [32]byte {
 	return wire.Hash(wire.KindOrder, d.order.ChainID, body)
 }
 
+// joining is a record by which the i-th offer's node joins: made now, signed by
+// the node and by its operator.
+func (d *deal) joining(i int, operator account, change func(*wire.NodeRecord)) []byte {
+	d.t.Helper()
+	o := d.offers[i]
+	v := wire.NodeRecord{
+		Version: wire.Version1, ChainID: testChain, Provider: o.bid.Provider, Node: o.bid.Node,
+		Sequence: uint64(d.order.Terms.ExpiresAt), Addresses: []string{"/ip4/127.0.0.1/tcp/4001"},
+	}
+	if change != nil {
+		change(&v)
+	}
+	return seal(d.t, v, o.node, operator.consent())
+}
+
 func (d *deal) candidate(o *offer) marketv1.Candidate {
 	d.t.Helper()
 	bid := o.bid
@@ -111,7 +127,7 @@ func (d *deal) candidate(o *offer) marketv1.Candidate {
 	}
 	sealedReady, err := wire.Seal(ready, o.readySigner)
 	require.NoError(d.t, err)
-	return marketv1.Candidate{Bid: sealedBid.Bytes(), Ready: sealedReady.Bytes()}
+	return marketv1.Candidate{Bid: sealedBid.Bytes(), Ready: sealedReady.Bytes(), Record: o.record}
 }
 
 // leaseID is the lease that the i-th offer makes.

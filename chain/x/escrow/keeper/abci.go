@@ -29,8 +29,8 @@ func (k Keeper) BeginBlock(ctx context.Context) error {
 	return k.Clock.Set(ctx, escrowv1.MeterClock{NowMs: next.NowMS, LastBlockMs: next.LastBlockMS})
 }
 
-// EndBlock burns and pools what the block's settlements owe, once for all of
-// them: a burn and a transfer per lease would cost more than the lease. It must
+// EndBlock burns, pools and bonds what the block's settlements owe, once for all
+// of them: a burn and a transfer per lease would cost more than the lease. It must
 // run after every module that settles.
 func (k Keeper) EndBlock(ctx context.Context) error {
 	due, err := k.Due.Get(ctx)
@@ -49,6 +49,11 @@ func (k Keeper) EndBlock(ctx context.Context) error {
 			return err
 		}
 	}
+	if bonded := sdk.Coins(due.Bonded); !bonded.Empty() {
+		if err := k.bank.SendCoinsFromModuleToModule(ctx, types.ModuleName, types.BondHolder, bonded); err != nil {
+			return err
+		}
+	}
 	totals, err := k.Totals.Get(ctx)
 	if err != nil && !errors.Is(err, collections.ErrNotFound) {
 		return err
@@ -56,6 +61,7 @@ func (k Keeper) EndBlock(ctx context.Context) error {
 	totals.Burned = sdk.Coins(totals.Burned).Add(due.Burned...)
 	totals.Pooled = sdk.Coins(totals.Pooled).Add(due.Pooled...)
 	totals.Paid = sdk.Coins(totals.Paid).Add(due.Paid...)
+	totals.Bonded = sdk.Coins(totals.Bonded).Add(due.Bonded...)
 	if err := k.Totals.Set(ctx, totals); err != nil {
 		return err
 	}

@@ -32,9 +32,9 @@ type Keeper struct {
 	Clock  collections.Item[escrowv1.MeterClock]
 	Holds  collections.Map[holdKey, escrowv1.Hold]
 	Totals collections.Item[escrowv1.Totals]
-	// Due is what this block's settlements have burned, pooled and paid. The end
-	// blocker burns and pools it in two transfers and adds it to Totals; between
-	// blocks it is empty.
+	// Due is what this block's settlements have burned, pooled, bonded and paid. The
+	// end blocker moves the first three in a transfer each and adds all to Totals;
+	// between blocks it is empty.
 	Due collections.Item[escrowv1.Totals]
 }
 
@@ -103,6 +103,17 @@ func (k Keeper) Lock(ctx context.Context, till *types.Till, owner sdk.AccAddress
 	return nil
 }
 
+// Give counts coins that one account pays another beside what is locked.
+// ErrFunds if it has too little.
+func (k Keeper) Give(ctx context.Context, till *types.Till, from, to sdk.AccAddress, coins ...sdk.Coin) error {
+	if err := k.affords(ctx, till, from, coins); err != nil {
+		return err
+	}
+	till.Take(from, coins)
+	till.Give(to, coins)
+	return nil
+}
+
 // affords asks whether the owner can spend coins beside what the till takes.
 func (k Keeper) affords(ctx context.Context, till *types.Till, owner sdk.AccAddress, coins sdk.Coins) error {
 	for _, c := range coins {
@@ -140,8 +151,8 @@ func (k Keeper) Settle(ctx context.Context, till *types.Till) error {
 
 // Release pays a hold out, once and whole: payments must sum to what was
 // locked (ErrNotConserved). ErrNoHold if there is none. Accounts are paid when
-// the till is settled; what is burned or pooled leaves the module account when
-// the block ends.
+// the till is settled; what is burned, pooled or bonded leaves the module account
+// when the block ends.
 func (k Keeper) Release(ctx context.Context, till *types.Till, owner sdk.AccAddress, kind string, id []byte, payments []escrowv1.Payment) error {
 	key := collections.Join3(owner, kind, id)
 	hold, err := k.Holds.Get(ctx, key)
@@ -184,6 +195,9 @@ func (k Keeper) pay(till *types.Till, owner string, p escrowv1.Payment, due *esc
 		return nil
 	case types.ToPool:
 		due.Pooled = sdk.Coins(due.Pooled).Add(p.Amount)
+		return nil
+	case types.ToBond:
+		due.Bonded = sdk.Coins(due.Bonded).Add(p.Amount)
 		return nil
 	}
 	to, err := k.addresses.StringToBytes(p.To)

@@ -55,7 +55,7 @@ func ValidateGenesis(g *escrowv1.GenesisState) error {
 	for _, t := range []struct {
 		name  string
 		coins sdk.Coins
-	}{{"burned", g.Totals.Burned}, {"pooled", g.Totals.Pooled}, {"paid", g.Totals.Paid}} {
+	}{{"burned", g.Totals.Burned}, {"pooled", g.Totals.Pooled}, {"paid", g.Totals.Paid}, {"bonded", g.Totals.Bonded}} {
 		if err := t.coins.Validate(); err != nil {
 			return fmt.Errorf("totals: %s: %w", t.name, err)
 		}

@@ -17,7 +17,13 @@ const (
 	ToBurn = "burn"
 	// ToPool gives it to the fee collector.
 	ToPool = "pool"
+	// ToBond adds it to a bond. Which one, the bonds' keeper has been told by
+	// whoever settles.
+	ToBond = "bond"
 )
+
+// BondHolder is the module account in which bonds lie, the registry's.
+const BondHolder = "registry"
 
 // Prefixes of the store.
 var (

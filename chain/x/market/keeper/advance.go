@@ -39,18 +39,11 @@ func (k Keeper) advance(ctx sdk.Context, till *escrowtypes.Till, now moment, rec
 	return k.Leases.Set(ctx, record.Id, record)
 }
 
-// settle pays a closed lease out of escrow, releases its bond and adds it to
-// its provider's record.
+// settle releases a closed lease's bond, adds it to its provider's record and
+// bond, and pays it out of escrow.
 func (k Keeper) settle(ctx sdk.Context, till *escrowtypes.Till, record *marketv1.Lease, l lease.Lease) error {
 	payer, provider, err := k.parties(record)
 	if err != nil {
-		return err
-	}
-	payments, err := payments(record, l.Settlement)
-	if err != nil {
-		return err
-	}
-	if err := k.escrow.Release(ctx, till, payer, types.SubjectLease, record.Id, payments); err != nil {
 		return err
 	}
 	if !l.Settlement.BondReleased.IsZero() {
@@ -58,12 +51,26 @@ func (k Keeper) settle(ctx sdk.Context, till *escrowtypes.Till, record *marketv1
 			return err
 		}
 	}
-	return k.registry.RecordLease(ctx, provider, l.Settlement.BilledMS/1000, money.Coin(record.Denom, l.Settlement.Provider))
+	bonded, err := k.registry.RecordLease(ctx, provider, l.Settlement.BilledMS/1000, money.Coin(record.Denom, l.Settlement.Provider))
+	if err != nil {
+		return err
+	}
+	record.Settlement.Bonded = bonded.String()
+	payments, err := payments(record, l.Settlement, bonded)
+	if err != nil {
+		return err
+	}
+	return k.escrow.Release(ctx, till, payer, types.SubjectLease, record.Id, payments)
 }
 
 // payments lists where a settlement goes, one payment per beneficiary: bank
 // transfers are what a close costs most, so what goes to one account goes once.
-func payments(record *marketv1.Lease, s lease.Settlement) ([]escrowv1.Payment, error) {
+// bonded is what of the provider's part goes to its bond.
+func payments(record *marketv1.Lease, s lease.Settlement, bonded amount.Amount) ([]escrowv1.Payment, error) {
+	paid, err := s.Provider.Sub(bonded)
+	if err != nil {
+		return nil, err
+	}
 	bountyTo := s.BountyTo
 	if bountyTo == "" {
 		bountyTo = record.Payer
@@ -72,7 +79,8 @@ func payments(record *marketv1.Lease, s lease.Settlement) ([]escrowv1.Payment, e
 		to  string
 		sum amount.Amount
 	}{
-		{record.Provider, s.Provider},
+		{record.Provider, paid},
+		{escrowtypes.ToBond, bonded},
 		{escrowtypes.ToBurn, s.Burned},
 		{escrowtypes.ToPool, s.Pool},
 		{record.Payer, s.Refunded},
@@ -89,7 +97,6 @@ func payments(record *marketv1.Lease, s lease.Settlement) ([]escrowv1.Payment, e
 			if parts[j].to != part.to {
 				continue
 			}
-			var err error
 			if sum, err = sum.Add(parts[j].sum); err != nil {
 				return nil, err
 			}

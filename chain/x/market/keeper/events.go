@@ -78,7 +78,7 @@ func settlementJSON(s *marketv1.Settlement) string {
 	b = strconv.AppendUint(b, s.BilledMs, 10)
 	for _, f := range [...]struct{ key, value string }{
 		{"gross", s.Gross}, {"provider", s.Provider}, {"burned", s.Burned}, {"pool", s.Pool},
-		{"refunded", s.Refunded}, {"contester", s.Contester}, {"bounty", s.Bounty}, {"bounty_to", s.BountyTo},
+		{"refunded", s.Refunded}, {"contester", s.Contester}, {"bounty", s.Bounty}, {"bounty_to", s.BountyTo}, {"bonded", s.Bonded},
 	} {
 		b = append(b, `","`...)
 		b = append(b, f.key...)

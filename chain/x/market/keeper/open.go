@@ -131,12 +131,11 @@ func (o *opener) candidate(ctx sdk.Context, rules lease.Params, order wire.Signe
 	} else if busy != nil {
 		return nil, types.ErrSlotBusy.Wrapf("slot %d serves %x", bid.Value.Slot, busy)
 	}
-	operator, err := o.registry.AdmitNode(ctx, bid.Value.Node)
+	branch, commit := ctx.CacheContext()
+	till := o.till.Branch()
+	operator, err := o.admit(branch, till, bid.Value, proven.record)
 	if err != nil {
 		return nil, err
-	}
-	if !bytes.Equal(operator, bid.Value.Provider) {
-		return nil, types.ErrWrongProvider.Wrapf("%s, the bid names %s", operator, sdk.AccAddress(bid.Value.Provider))
 	}
 	if proven.unsigned != nil {
 		return nil, proven.unsigned
@@ -145,11 +144,36 @@ func (o *opener) candidate(ctx sdk.Context, rules lease.Params, order wire.Signe
 	if err != nil {
 		return nil, err
 	}
-	return o.write(ctx, opened, order, bid, operator)
+	id, err := o.write(branch, till, opened, order, bid, operator)
+	if err != nil {
+		return nil, err
+	}
+	commit()
+	till.Commit()
+	return id, nil
 }
 
-// write locks bond and money and records the lease, all or nothing.
-func (o *opener) write(ctx sdk.Context, l lease.Lease, order wire.Signed[wire.Order], bid wire.Signed[wire.Bid], operator sdk.AccAddress) ([]byte, error) {
+// admit finds whom a bid's node works for. One that the chain does not know
+// joins by the record that came along, at the payer's gas; a provider that is
+// new with it gets its first fees from the payer too, or a tenant that vanishes
+// could keep it from closing.
+func (o *opener) admit(ctx sdk.Context, till *escrowtypes.Till, bid wire.Bid, record []byte) (sdk.AccAddress, error) {
+	operator, first, err := o.registry.JoinNode(ctx, bid.Node, record, bid.Provider)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(operator, bid.Provider) {
+		return nil, types.ErrWrongProvider.Wrapf("%s, the bid names %s", operator, sdk.AccAddress(bid.Provider))
+	}
+	if !first.IsNil() && first.IsPositive() {
+		err = o.escrow.Give(ctx, till, o.payer, operator, first)
+	}
+	return operator, err
+}
+
+// write locks bond and money and records the lease, on a branch that the caller
+// commits or drops.
+func (o *opener) write(branch sdk.Context, till *escrowtypes.Till, l lease.Lease, order wire.Signed[wire.Order], bid wire.Signed[wire.Bid], operator sdk.AccAddress) ([]byte, error) {
 	leaseID := wire.LeaseID(order.Digest, bid.Digest)
 	provider, err := o.addresses.BytesToString(operator)
 	if err != nil {
@@ -163,8 +187,6 @@ func (o *opener) write(ctx sdk.Context, l lease.Lease, order wire.Signed[wire.Or
 	}
 	types.FromLease(&record, l)
 
-	branch, commit := ctx.CacheContext()
-	till := o.till.Branch()
 	if !l.Bond.IsZero() {
 		if err := o.registry.LockBond(branch, operator, l.Bond); err != nil {
 			return nil, err
@@ -188,8 +210,6 @@ func (o *opener) write(ctx sdk.Context, l lease.Lease, order wire.Signed[wire.Or
 		return nil, err
 	}
 	emitOpened(branch, &record)
-	commit()
-	till.Commit()
 	return record.Id, nil
 }
 

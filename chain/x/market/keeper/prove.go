@@ -27,12 +27,15 @@ const signaturesPerCandidate = 2
 type pair struct {
 	bid   wire.Signed[wire.Bid]
 	ready wire.Signed[wire.Ready]
+	// record is the node's, as bytes: only a node that nobody knows has it read.
+	record []byte
 	// malformed says that the bytes are no bid or no ready; unsigned that one of
 	// them does not bear the node's signature.
 	malformed, unsigned error
 }
 
 func (m moment) pair(c *marketv1.Candidate) (p pair) {
+	p.record = c.Record
 	if p.bid, p.malformed = wire.Open[wire.Bid](m.chainID, c.Bid); p.malformed != nil {
 		return p
 	}

@@ -57,7 +57,7 @@ func FromLease(m *marketv1.Lease, l lease.Lease) {
 
 func fromSettlement(s lease.Settlement) *marketv1.Settlement {
 	return &marketv1.Settlement{
-		BilledMs: s.BilledMS, Gross: s.Gross.String(), Provider: s.Provider.String(), Burned: s.Burned.String(),
+		BilledMs: s.BilledMS, Gross: s.Gross.String(), Provider: s.Provider.String(), Bonded: "0", Burned: s.Burned.String(),
 		Pool: s.Pool.String(), Refunded: s.Refunded.String(), Contester: s.Contester.String(),
 		Bounty: s.Bounty.String(), BountyTo: s.BountyTo,
 	}

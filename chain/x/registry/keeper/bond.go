@@ -37,6 +37,31 @@ func (k Keeper) ReleaseBond(ctx context.Context, operator sdk.AccAddress, part a
 	return k.setBond(ctx, operator, p, b)
 }
 
+// fill adds to a bond its part of what was earned. Who leaves fills it no more:
+// it would only have to wait for what is its own.
+func (k Keeper) fill(ctx context.Context, p registryv1.Provider, b *bond, earned sdk.Coin) (bonded amount.Amount, err error) {
+	params, err := k.Params.Get(ctx)
+	if err != nil || p.Leaving || earned.Denom != params.BondDenom {
+		return bonded, err
+	}
+	rules, err := types.BondParams(params)
+	if err != nil {
+		return bonded, err
+	}
+	sum, err := money.FromInt(earned.Amount)
+	if err != nil {
+		return bonded, types.ErrInvalidAmount.Wrap(err.Error())
+	}
+	if _, bonded, err = rules.Fill(b.whole, sum); err != nil || bonded.IsZero() {
+		return bonded, err
+	}
+	if b.whole, err = b.whole.Add(bonded); err != nil {
+		return bonded, types.ErrInvalidAmount.Wrap(err.Error())
+	}
+	return bonded, sdk.UnwrapSDKContext(ctx).EventManager().EmitTypedEvent(
+		&registryv1.EventBonded{Operator: p.Operator, Amount: bonded.String()})
+}
+
 // bond is a provider's stake as numbers.
 type bond struct{ whole, locked amount.Amount }
 

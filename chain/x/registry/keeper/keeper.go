@@ -15,6 +15,7 @@ import (
 
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
 	"github.com/moyai-network/moyai/chain/x/registry/types"
+	"github.com/moyai-network/moyai/mechanism/amount"
 )
 
 type (
@@ -83,10 +84,8 @@ func (k Keeper) MinGasPrice(ctx context.Context) (denom string, price uint64, er
 // AdmitNode tells for which operator a node may take a new lease.
 // ErrUnknownNode, ErrNodeRevoked or ErrLeaving if it may not.
 func (k Keeper) AdmitNode(ctx context.Context, node []byte) (sdk.AccAddress, error) {
-	n, err := k.Nodes.Get(ctx, node)
-	if errors.Is(err, collections.ErrNotFound) {
-		return nil, types.ErrUnknownNode.Wrapf("%x", node)
-	} else if err != nil {
+	n, err := k.node(ctx, node)
+	if err != nil {
 		return nil, err
 	}
 	if n.RevokedAt != 0 {
@@ -127,18 +126,32 @@ func (k Keeper) CheckService(ctx context.Context, kind string, version uint64, d
 }
 
 // RecordLease adds a closed lease to its provider's aggregates, which outlive
-// the lease's own record.
-func (k Keeper) RecordLease(ctx context.Context, operator sdk.AccAddress, seconds uint64, earned sdk.Coin) error {
-	p, err := k.provider(ctx, operator)
+// the lease's own record, and to its bond the part of what was earned that the
+// rules put there. The caller has the coins of that part sent to the module's
+// account, in the same block.
+func (k Keeper) RecordLease(ctx context.Context, operator sdk.AccAddress, seconds uint64, earned sdk.Coin) (bonded amount.Amount, err error) {
+	p, b, err := k.bonded(ctx, operator)
 	if err != nil {
-		return err
+		return bonded, err
 	}
 	p.LeasesClosed++
 	p.SecondsServed += seconds
 	if earned.IsPositive() {
 		p.Earned = sdk.Coins(p.Earned).Add(earned)
+		if bonded, err = k.fill(ctx, p, &b, earned); err != nil {
+			return bonded, err
+		}
 	}
-	return k.Providers.Set(ctx, operator, p)
+	return bonded, k.setBond(ctx, operator, p, b)
+}
+
+// node loads a node; ErrUnknownNode if it was never registered.
+func (k Keeper) node(ctx context.Context, key []byte) (registryv1.Node, error) {
+	n, err := k.Nodes.Get(ctx, key)
+	if errors.Is(err, collections.ErrNotFound) {
+		return n, types.ErrUnknownNode.Wrapf("%x", key)
+	}
+	return n, err
 }
 
 // provider loads a provider; ErrUnknownProvider if the account is none.

@@ -18,8 +18,9 @@ type msgServer struct{ Keeper }
 // NewMsgServer serves the module's messages.
 func NewMsgServer(k Keeper) registryv1.MsgServer { return msgServer{k} }
 
-// RegisterProvider implements registryv1.MsgServer. A provider that was leaving
-// may register again: it keeps its aggregates and what bond it still has.
+// RegisterProvider implements registryv1.MsgServer. A provider that was leaving,
+// or that a first lease registered, may still do it itself: it keeps its
+// aggregates and what bond it has.
 func (s msgServer) RegisterProvider(ctx context.Context, msg *registryv1.MsgRegisterProvider) (*registryv1.MsgRegisterProviderResponse, error) {
 	operator, err := s.operator(msg.Operator)
 	if err != nil {
@@ -41,7 +42,7 @@ func (s msgServer) RegisterProvider(ctx context.Context, msg *registryv1.MsgRegi
 		p = registryv1.Provider{Operator: msg.Operator}
 	case err != nil:
 		return nil, err
-	case !p.Leaving:
+	case !p.Leaving && !p.Joined:
 		return nil, types.ErrProviderExists.Wrap(msg.Operator)
 	}
 	sum, err := s.deposit(ctx, operator, msg.Bond, params.BondDenom)
@@ -51,7 +52,7 @@ func (s msgServer) RegisterProvider(ctx context.Context, msg *registryv1.MsgRegi
 	if b.whole, err = b.whole.Add(sum); err != nil {
 		return nil, types.ErrInvalidAmount.Wrap(err.Error())
 	}
-	p.Moniker, p.Contact, p.Leaving = msg.Moniker, msg.Contact, false
+	p.Moniker, p.Contact, p.Leaving, p.Joined = msg.Moniker, msg.Contact, false, false
 	if err := s.setBond(ctx, operator, p, b); err != nil {
 		return nil, err
 	}

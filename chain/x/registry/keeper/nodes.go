@@ -24,10 +24,11 @@ func (s msgServer) SetNode(ctx context.Context, msg *registryv1.MsgSetNode) (*re
 		return nil, err
 	}
 	sdkCtx := sdk.UnwrapSDKContext(ctx)
-	record, err := openRecord(sdkCtx, operator, msg.Record)
+	signed, err := openRecord(sdkCtx, operator, msg.Record)
 	if err != nil {
 		return nil, err
 	}
+	record := signed.Value
 	if err := checkAttributes(msg.Attributes); err != nil {
 		return nil, err
 	}
@@ -42,9 +43,9 @@ func (s msgServer) SetNode(ctx context.Context, msg *registryv1.MsgSetNode) (*re
 	if p.Leaving {
 		return nil, types.ErrLeaving.Wrap("register again to stay")
 	}
-	old, err := s.Nodes.Get(ctx, record.Node)
+	old, err := s.node(ctx, record.Node)
 	switch {
-	case errors.Is(err, collections.ErrNotFound):
+	case errors.Is(err, types.ErrUnknownNode):
 		if p.Nodes >= params.MaxNodesPerProvider {
 			return nil, types.ErrTooManyNodes.Wrapf("%d", p.Nodes)
 		}
@@ -61,15 +62,20 @@ func (s msgServer) SetNode(ctx context.Context, msg *registryv1.MsgSetNode) (*re
 	case record.Sequence <= old.Sequence:
 		return nil, types.ErrStaleRecord.Wrapf("sequence %d, on chain %d", record.Sequence, old.Sequence)
 	}
+	return &registryv1.MsgSetNodeResponse{}, s.setNode(ctx, msg.Operator, record, msg.Attributes)
+}
+
+// setNode writes what a record says of its node.
+func (k Keeper) setNode(ctx context.Context, operator string, record wire.NodeRecord, attributes []registryv1.Attribute) error {
 	node := registryv1.Node{
-		Node: record.Node, Operator: msg.Operator, Sequence: record.Sequence,
-		Addresses: record.Addresses, Region: record.Region, Attributes: msg.Attributes,
+		Node: record.Node, Operator: operator, Sequence: record.Sequence,
+		Addresses: record.Addresses, Region: record.Region, Attributes: attributes,
 	}
-	if err := s.putNode(ctx, node); err != nil {
-		return nil, err
+	if err := k.putNode(ctx, node); err != nil {
+		return err
 	}
-	return &registryv1.MsgSetNodeResponse{}, sdkCtx.EventManager().EmitTypedEvent(
-		&registryv1.EventNodeSet{Operator: msg.Operator, Node: record.Node, Sequence: record.Sequence})
+	return sdk.UnwrapSDKContext(ctx).EventManager().EmitTypedEvent(
+		&registryv1.EventNodeSet{Operator: operator, Node: record.Node, Sequence: record.Sequence})
 }
 
 // RevokeNode implements registryv1.MsgServer. The record stays as a mark: a
@@ -83,10 +89,8 @@ func (s msgServer) RevokeNode(ctx context.Context, msg *registryv1.MsgRevokeNode
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.Nodes.Get(ctx, msg.Node)
+	n, err := s.node(ctx, msg.Node)
 	switch {
-	case errors.Is(err, collections.ErrNotFound):
-		return nil, types.ErrUnknownNode.Wrapf("%x", msg.Node)
 	case err != nil:
 		return nil, err
 	case n.Operator != msg.Operator:
@@ -146,21 +150,21 @@ func (k Keeper) putNode(ctx context.Context, n registryv1.Node) error {
 }
 
 // openRecord decodes and verifies a node's own statement of whom it works for.
-func openRecord(ctx sdk.Context, operator sdk.AccAddress, raw []byte) (wire.NodeRecord, error) {
+func openRecord(ctx sdk.Context, operator sdk.AccAddress, raw []byte) (wire.Signed[wire.NodeRecord], error) {
 	signed, err := wire.Open[wire.NodeRecord](ctx.ChainID(), raw)
 	switch {
 	case errors.Is(err, wire.ErrWrongChain):
-		return wire.NodeRecord{}, types.ErrRecordChain.Wrap(err.Error())
+		return signed, types.ErrRecordChain.Wrap(err.Error())
 	case err != nil:
-		return wire.NodeRecord{}, types.ErrBadRecord.Wrap(err.Error())
+		return signed, types.ErrBadRecord.Wrap(err.Error())
 	case !operator.Equals(sdk.AccAddress(signed.Value.Provider)):
-		return wire.NodeRecord{}, types.ErrRecordProvider.Wrapf("%s, not %s", sdk.AccAddress(signed.Value.Provider), operator)
+		return signed, types.ErrRecordProvider.Wrapf("%s, not %s", sdk.AccAddress(signed.Value.Provider), operator)
 	}
 	ctx.GasMeter().ConsumeGas(gasRecord, "node record signature")
 	if err := wire.VerifyNodeRecord(signed); err != nil {
-		return wire.NodeRecord{}, types.ErrRecordSignature.Wrap(err.Error())
+		return signed, types.ErrRecordSignature.Wrap(err.Error())
 	}
-	return signed.Value, nil
+	return signed, nil
 }
 
 // checkAttributes admits what an operator may say of its own machine: sorted,

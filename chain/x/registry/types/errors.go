@@ -28,4 +28,7 @@ var (
 	ErrUnknownKind      = errorsmod.Register(ModuleName, 23, "no such service kind")
 	ErrUnknownDimension = errorsmod.Register(ModuleName, 24, "no such dimension")
 	ErrNothingToReturn  = errorsmod.Register(ModuleName, 25, "nothing left to unbond")
+	ErrRecordNode       = errorsmod.Register(ModuleName, 26, "node record is for another node than the bid's")
+	ErrRecordConsent    = errorsmod.Register(ModuleName, 27, "node record is not signed by its provider's account, which joining needs")
+	ErrRecordTime       = errorsmod.Register(ModuleName, 28, "node record was not made within the last day, which joining needs")
 )

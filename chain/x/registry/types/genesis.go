@@ -7,13 +7,16 @@ import (
 
 	registryv1 "github.com/moyai-network/moyai/api/moyai/registry/v1"
 	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/mechanism/escrow"
 )
 
 // BondDenom is the base denomination of the network.
 const BondDenom = "umoy"
 
 // DefaultParams: three weeks of unbonding, and a fee floor of one base unit per
-// 10,000 gas, so that a lease's two transactions cost well below an ordinary take.
+// 10,000 gas, so that a lease's two transactions cost well below an ordinary
+// take. A fifth of what is earned fills a bond up to 1 MOY. The first fees pay a
+// newcomer's one-sided close and claim at some 20 each, and as much again.
 func DefaultParams() registryv1.Params {
 	return registryv1.Params{
 		UnbondingMs:          21 * 24 * 3_600_000,
@@ -21,13 +24,36 @@ func DefaultParams() registryv1.Params {
 		MaxUnbondingPerBlock: 64,
 		BondDenom:            BondDenom,
 		MinGasPrice:          100,
+		BondFloor:            "1000000",
+		BondFillBps:          2_000,
+		FirstFees:            "100",
 	}
+}
+
+// BondParams are the registry's parameters as the rules of bonds read them. They
+// were validated when they were set.
+func BondParams(p registryv1.Params) (escrow.BondParams, error) {
+	floor, err := amount.Parse(p.BondFloor)
+	if err != nil {
+		return escrow.BondParams{}, ErrInvalidParams.Wrapf("bond_floor: %s", err)
+	}
+	b := escrow.BondParams{Floor: floor, FillBps: p.BondFillBps}
+	if err := b.Validate(); err != nil {
+		return b, ErrInvalidParams.Wrapf("bond_fill_bps: %s", err)
+	}
+	return b, nil
 }
 
 // ValidateParams refuses what would make the registry unbounded or unusable.
 func ValidateParams(p registryv1.Params) error {
 	if err := sdk.ValidateDenom(p.BondDenom); err != nil {
 		return ErrInvalidParams.Wrapf("bond_denom: %s", err)
+	}
+	if _, err := BondParams(p); err != nil {
+		return err
+	}
+	if _, err := amount.Parse(p.FirstFees); err != nil {
+		return ErrInvalidParams.Wrapf("first_fees: %s", err)
 	}
 	switch {
 	case p.UnbondingMs == 0:
