@@ -20,6 +20,8 @@ const (
 	listenWait      = 300 * time.Millisecond
 	// minBidLeft is how long a bid must still be good for to be worth opening.
 	minBidLeft = 2 * time.Second
+	// gossipWait is how long an order that nobody we know bids on may travel.
+	gossipWait = 600 * time.Millisecond
 	// arrayWindow is how much longer an array job waits for orders without a bid.
 	arrayWindow = 150 * time.Millisecond
 )
@@ -33,6 +35,7 @@ type bid struct {
 	peer     peer.ID
 	leaseID  [20]byte
 	loadMS   uint64 // the provider's estimate
+	record   []byte // of a newcomer, by which its first lease registers it
 }
 
 func (b *bid) name() string {
@@ -86,9 +89,13 @@ func (c *Client) verifyBid(o *order, b *p2p.ReceivedBid, params lease.Params) (*
 	if err := checkBid(params, o, signed, c.chain.Now().Add(minBidLeft).UnixMilli()); err != nil {
 		return nil, err
 	}
+	record, err := c.newcomer(o, b, v)
+	if err != nil {
+		return nil, err
+	}
 	return &bid{
 		signed: signed, received: b, provider: chain.Address(v.Provider), moniker: b.Offer.Moniker,
-		peer: b.Peer(), leaseID: wire.LeaseID(o.signed.Digest, signed.Digest), loadMS: b.Offer.LoadMS,
+		peer: b.Peer(), leaseID: wire.LeaseID(o.signed.Digest, signed.Digest), loadMS: b.Offer.LoadMS, record: record,
 	}, nil
 }
 
@@ -250,7 +257,7 @@ func (c *Client) admit(col *collection, o *order, a arrival, params lease.Params
 	}
 	col.bids[a.order] = append(col.bids[a.order], b)
 	emit(Event{Kind: EventBid, Provider: b.provider, Moniker: b.moniker, Price: priceText(b.signed.Value.Rate, b.signed.Value.Denom),
-		Bytes: a.bid.Offer.CachedBytes, MS: a.bid.Offer.LoadMS})
+		Bytes: a.bid.Offer.CachedBytes, MS: a.bid.Offer.LoadMS, New: b.record != nil})
 	return true
 }
 
@@ -272,6 +279,7 @@ type window struct {
 	want    int             // answers expected in all
 	first   bool            // a bid has come
 	longer  bool            // the extension for orders without a bid is spent
+	beyond  bool            // waiting for those we are not connected to
 }
 
 func newWindow(timeout, short time.Duration, reached, orders int) *window {
@@ -282,8 +290,18 @@ func (w *window) stop() { w.timer.Stop() }
 
 func (w *window) answered(a arrival) { w.answers[[2]any{a.order, a.bid.Peer()}] = true }
 
-// over: everybody who was reached has answered everything.
-func (w *window) over(*collection) bool { return len(w.answers) >= w.want }
+// over: everybody who was reached has answered everything. If nobody bids, those
+// whom only the gossip reaches, newcomers, get a moment as well.
+func (w *window) over(*collection) bool {
+	if len(w.answers) < w.want {
+		return false
+	}
+	if !w.first && !w.beyond {
+		w.beyond = true
+		w.timer.Reset(gossipWait)
+	}
+	return w.first
+}
 
 func (w *window) bid() {
 	if !w.first {

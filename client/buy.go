@@ -105,7 +105,11 @@ func (s *shopping) once(ctx context.Context, k int) ([]bought, error) {
 	}
 	col.close(keep)
 	defer col.close(nil)
-	if err := s.afford(<-money, choices, params, c.sender.Address()); err != nil {
+	fees, err := s.firstFees(ctx, choices)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.afford(<-money, choices, params, c.sender.Address(), fees); err != nil {
 		return nil, err
 	}
 	if choices = s.gatherReady(ctx, choices); len(choices) == 0 {

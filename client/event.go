@@ -51,6 +51,7 @@ type Event struct {
 	Total    uint64       `json:"total,omitempty"`
 	Count    int          `json:"count,omitempty"`
 	Tx       string       `json:"tx,omitempty"`
+	New      bool         `json:"new,omitempty"` // the provider has served nobody yet: this lease registers it
 	Result   *TaskResult  `json:"result,omitempty"`
 	Report   *LeaseReport `json:"report,omitempty"`
 }

@@ -219,6 +219,7 @@ type Quote struct {
 	Rate             amount.Rate `json:"rate"`
 	Price            string      `json:"price,omitempty"`
 	EstimatedStartMS uint64      `json:"estimated_start_ms,omitempty"`
+	New              bool        `json:"new,omitempty"`      // not in the registry: a first lease registers it
 	Refusals         []string    `json:"refusals,omitempty"` // empty: would serve
 }
 

@@ -47,9 +47,9 @@ func (c *Client) balances(ctx context.Context) balanceReply {
 	return balanceReply{have, err}
 }
 
-// afford checks that the holds at the bid prices, the bounties and the fee are
+// afford checks that the holds at the bid prices, the bounties and what newcomers are given are
 // there, before anything is sent.
-func (s *shopping) afford(money balanceReply, choices []*choice, params marketv1.Params, account string) error {
+func (s *shopping) afford(money balanceReply, choices []*choice, params marketv1.Params, account string, firstFees amount.Amount) error {
 	if money.err != nil {
 		return money.err
 	}
@@ -63,6 +63,7 @@ func (s *shopping) afford(money balanceReply, choices []*choice, params marketv1
 		err = errors.Join(err, addErr)
 		need[denom] = sum
 	}
+	add(baseDenom, firstFees)
 	for _, ch := range choices {
 		v := ch.bids[0].signed.Value
 		hold, holdErr := escrow.HoldFor(v.Rate, ch.order.signed.Value.Terms.TimeoutMS)

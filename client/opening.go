@@ -129,7 +129,7 @@ func (s *shopping) open(ctx context.Context, choices []*choice) ([]bought, error
 		}
 		item := marketv1.OpenItem{Order: ch.order.signed.Body}
 		for n, b := range ch.bids {
-			item.Candidates = append(item.Candidates, marketv1.Candidate{Bid: b.signed.Bytes(), Ready: ch.ready[n]})
+			item.Candidates = append(item.Candidates, marketv1.Candidate{Bid: b.signed.Bytes(), Ready: ch.ready[n], Record: b.record})
 			rows[i].Candidates = append(rows[i].Candidates, s.candidate(b))
 		}
 		msg.Items = append(msg.Items, item)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 )
@@ -34,7 +35,7 @@ func (c *Client) Quote(ctx context.Context, job Job) ([]Quote, error) {
 		return nil, err
 	}
 	_, listed := c.peers.ready(ctx)
-	if listed == 0 {
+	if listed == 0 && len(c.unlisted()) == 0 {
 		return nil, noProviders(0)
 	}
 	ctx, cancel := context.WithTimeout(ctx, quoteTimeout)
@@ -47,6 +48,7 @@ func (c *Client) quotes(ctx context.Context, job *Job, ceiling amount.Rate) ([]Q
 	if len(machines) > maxPeers {
 		machines = machines[:maxPeers]
 	}
+	machines = append(machines, c.unlisted()...)
 	denom := job.MaxPrice.Denom
 	if denom == "" {
 		denom = baseDenom
@@ -76,6 +78,9 @@ func (c *Client) quote(ctx context.Context, m machine, req p2p.QuoteRequest) Quo
 		q.Denom = reply.Denom
 	}
 	q.Rate, q.EstimatedStartMS = reply.Rate, reply.EstimatedStartMS
+	if q.Provider == "" {
+		c.introduce(&q, reply)
+	}
 	for i := range reply.Misses {
 		q.Refusals = append(q.Refusals, reply.Misses[i].String())
 	}
@@ -83,6 +88,17 @@ func (c *Client) quote(ctx context.Context, m machine, req p2p.QuoteRequest) Quo
 		q.Price = priceText(q.Rate, q.Denom)
 	}
 	return q
+}
+
+// introduce fills in of a newcomer's quote what the registry would have told.
+func (c *Client) introduce(q *Quote, reply p2p.QuoteReply) {
+	q.New, q.Moniker = true, reply.Moniker
+	record, err := openRecord(c.chain.ChainID(), reply.Record)
+	if err != nil || hex.EncodeToString(record.Node) != q.Node {
+		q.Refusals = append(q.Refusals, "is not registered, and has no record to be registered by")
+		return
+	}
+	q.Provider = chain.Address(record.Provider)
 }
 
 func compareQuotes(a, b Quote) int {

@@ -192,13 +192,14 @@ func TestAfford(t *testing.T) {
 	// The worked example: a hold of 3,334 and a bounty of 20.
 	params := marketv1.Params{Denoms: []marketv1.Denom{{Denom: "umoy", Bounty: "20"}}}
 	s := &shopping{job: &job}
+	var firstFees amount.Amount
 	check := func(have uint64, n int) error {
 		choices := make([]*choice, n)
 		for i := range choices {
 			choices[i] = &choice{order: o, bids: []*bid{b}}
 		}
 		need := map[string]amount.Amount{"umoy": amount.New(have)}
-		return s.afford(balanceReply{have: need}, choices, params, "moyai1tenant")
+		return s.afford(balanceReply{have: need}, choices, params, "moyai1tenant", firstFees)
 	}
 	if err := check(3354, 1); err != nil {
 		t.Errorf("exactly enough: %v", err)
@@ -215,6 +216,13 @@ func TestAfford(t *testing.T) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not name %s", err, part)
 		}
+	}
+	firstFees = amount.New(100)
+	if err := check(3453, 1); !errors.Is(err, ErrFunds) {
+		t.Errorf("without a newcomer's first fees: %v", err)
+	}
+	if err := check(3454, 1); err != nil {
+		t.Errorf("with a newcomer's first fees: %v", err)
 	}
 	job.MaxPrice.Denom = "uother"
 	if err := check(9999, 1); !errors.Is(err, ErrBadJob) || !strings.Contains(err.Error(), "umoy") {

@@ -15,12 +15,17 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container"
 	"github.com/moyai-network/moyai/compute/wasm"
+	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider"
 )
 
 // imageGrace is how long images may take to load, as `moyai provide` has it.
 const imageGrace = 10 * time.Minute
+
+// providerBond is what each provider puts up: the governed floor, so that all it
+// earns is paid out.
+const providerBond = "1MOY"
 
 // nodeKeyName is the file with a provider's node key, in its home.
 const nodeKeyName = "node.key"
@@ -51,7 +56,7 @@ func (n *Network) newProvider(st providerState, home, address string) *Provider 
 	}
 	args := []string{"provide", "--home", home, "--node", n.RPC, "--keyring-backend", chain.BackendTest, "--key", keyName,
 		"--moniker", st.Name, "--cpu", strconv.FormatUint(st.CPUMilli, 10) + "m", "--memory", strconv.FormatUint(st.MemoryBytes, 10),
-		"--log-level", "debug"}
+		"--bond", providerBond, "--log-level", "debug"}
 	for _, price := range st.Prices {
 		args = append(args, "--price", price)
 	}
@@ -72,6 +77,10 @@ func (n *Network) newProvider(st providerState, home, address string) *Provider 
 // runProvider is one provider inside this process.
 func (n *Network) runProvider(ctx context.Context, st providerState, home string, listen []string, log *slog.Logger) error {
 	prices, err := provider.ParsePrices(st.Prices)
+	if err != nil {
+		return err
+	}
+	bond, err := amount.ParseCoin(providerBond)
 	if err != nil {
 		return err
 	}
@@ -104,7 +113,7 @@ func (n *Network) runProvider(ctx context.Context, st providerState, home string
 	}
 	p, err := provider.New(provider.Config{
 		Home: home, Chain: c, Keys: keys, Operator: keyName, NodeKey: nodeKey,
-		Listen: listen, Moniker: st.Name, Runtimes: runtimes, Prices: prices, Logger: log,
+		Listen: listen, Moniker: st.Name, Runtimes: runtimes, Prices: prices, Bond: bond, Logger: log,
 		Capacity: provider.Capacity{CPUMilli: st.CPUMilli, MemoryBytes: st.MemoryBytes, StorageBytes: 16 << 30},
 		Grace:    grace,
 	})

@@ -46,7 +46,7 @@ func newWorkshop(t testing.TB, n *devnet.Network) *workshop {
 		t.Fatal(err)
 	}
 	join := &registryv1.MsgRegisterProvider{
-		Operator: w.operator.Address(), Moniker: "workshop", Bond: sdk.NewCoin(chain.BaseDenom, sdkmath.ZeroInt()),
+		Operator: w.operator.Address(), Moniker: "workshop", Bond: sdk.NewCoin(chain.BaseDenom, sdkmath.NewInt(moy)),
 	}
 	if _, err := w.operator.Send(deadline(t, patience), join, node); err != nil {
 		t.Fatalf("register: %v", err)
@@ -201,7 +201,7 @@ func TestForgedBids(t *testing.T) {
 		{"order of another chain", forge.Change{Order: func(o *wire.Order) { o.ChainID = "moyai-1" }}, types.ErrWrongChain},
 		{"checking is not built", forge.Change{Order: func(o *wire.Order) { o.Terms.Verify = wire.Verify{Policy: "replay", Bps: 100} }}, types.ErrReserved},
 		{"failover is not built", forge.Change{Order: func(o *wire.Order) { o.Terms.Failover = 1 }}, types.ErrReserved},
-		{"bond that is not there", forge.Change{Order: func(o *wire.Order) { o.Terms.MinBond = amount.New(1) }}, registrytypes.ErrInsufficientBond},
+		{"bond that is not there", forge.Change{Order: func(o *wire.Order) { o.Terms.MinBond = amount.New(moy + 1) }}, registrytypes.ErrInsufficientBond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := balanceOf(t, n, w.payer.Address())

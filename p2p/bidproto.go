@@ -33,6 +33,9 @@ type BidOffer struct {
 	Moniker     string    `cbor:"4,keyasint,omitempty"` // the provider's name for people, unproven
 	CachedBytes uint64    `cbor:"5,keyasint,omitempty"` // of what the announcement hinted at, already here
 	LoadMS      uint64    `cbor:"6,keyasint,omitempty"` // how long loading the rest may take, by what this provider saw of late
+	// Record, beside a bid, is the signed wire.NodeRecord by which a node that the
+	// chain does not know joins with its first lease.
+	Record []byte `cbor:"7,keyasint,omitempty"`
 }
 
 // Validate implements Message.
@@ -51,6 +54,7 @@ func (o *BidOffer) Validate() error {
 	return firstError(
 		size("order hash", o.OrderHash, hashLen, hashLen),
 		size("bid", o.Bid, 0, MaxSigned),
+		size("record", o.Record, 0, MaxSigned),
 		text("moniker", o.Moniker, MaxID),
 	)
 }

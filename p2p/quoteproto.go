@@ -57,6 +57,7 @@ type QuoteReply struct {
 	Moniker          string      `cbor:"3,keyasint,omitempty"`
 	Misses           []Refusal   `cbor:"4,keyasint,omitempty"` // ≤ 16
 	EstimatedStartMS uint64      `cbor:"5,keyasint,omitempty"` // from open to running
+	Record           []byte      `cbor:"6,keyasint,omitempty"` // as in BidOffer, of a node that the chain does not know
 }
 
 // Validate implements Message.
@@ -69,7 +70,7 @@ func (q *QuoteReply) Validate() error {
 			return err
 		}
 	}
-	return firstError(text("denomination", q.Denom, MaxID), text("moniker", q.Moniker, MaxID))
+	return firstError(text("denomination", q.Denom, MaxID), text("moniker", q.Moniker, MaxID), size("record", q.Record, 0, MaxSigned))
 }
 
 // Quote asks one provider. A *RefusedError means that it would not answer.

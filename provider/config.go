@@ -50,9 +50,12 @@ type Config struct {
 	Chain *chain.Client
 	// Keys holds the operator's account and the hot one.
 	Keys *chain.Keys
-	// Operator names the key that is paid and bonded. Needed unlocked only to
-	// join, to change addresses and to leave.
+	// Operator names the key that is paid and bonded.
 	Operator string
+	// OperatorAddress is the account that is paid and bonded when its key stays
+	// elsewhere; Operator is not used then. It must have named the account of Hot
+	// in the registry, which acts for the machine: addresses, closes.
+	OperatorAddress string
 	// Hot names the key that sends closes and holds only gas money. Empty: the
 	// operator's key.
 	Hot string
@@ -179,8 +182,10 @@ func (c *Config) Validate() error {
 		return errors.New("provider needs a chain client")
 	case c.Keys == nil:
 		return errors.New("provider needs a keyring")
-	case c.Operator == "":
+	case c.Operator == "" && c.OperatorAddress == "":
 		return errors.New("no operator key given: name the keyring key that is to be paid")
+	case c.OperatorAddress != "" && c.Hot == "":
+		return errors.New("an operator whose key stays elsewhere needs a hot key here, which acts for the machine")
 	case c.NodeKey.IsZero():
 		return errors.New("provider needs a node key")
 	case len(c.Runtimes) == 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -121,6 +122,8 @@ type rolls struct {
 	nodes    []registryv1.Node
 	sent     []string
 	down     bool
+	balance  uint64
+	poor     bool // cannot pay for a transaction
 }
 
 func (r *rolls) Provider(context.Context, string) (registryv1.Provider, []registryv1.Unbonding, error) {
@@ -133,15 +136,27 @@ func (r *rolls) Provider(context.Context, string) (registryv1.Provider, []regist
 	return *r.provider, nil, nil
 }
 
+func (r *rolls) Balance(context.Context, string, string) (amount.Amount, error) {
+	return amount.New(r.balance), nil
+}
+
+func (r *rolls) Address() string { return "moyai1op" }
+
 func (r *rolls) Nodes(context.Context, string, bool) ([]registryv1.Node, error) { return r.nodes, nil }
 
 func (r *rolls) Register(ctx context.Context, p *registryv1.MsgRegisterProvider, n *registryv1.MsgSetNode) error {
+	if r.poor {
+		return fmt.Errorf("register: %w", chain.ErrNoAccount)
+	}
 	r.sent = append(r.sent, "register")
 	r.provider = &registryv1.Provider{Operator: p.Operator, Bond: p.Bond.Amount.String(), Locked: "4"}
 	return r.set(n)
 }
 
 func (r *rolls) SetNode(_ context.Context, n *registryv1.MsgSetNode) error {
+	if r.poor {
+		return fmt.Errorf("set node: %w", &chain.Error{Code: chain.CodeInsufficientFunds})
+	}
 	r.sent = append(r.sent, "set node")
 	return r.set(n)
 }
@@ -165,7 +180,7 @@ func TestMembershipKeepsTheRegistryTrue(t *testing.T) {
 	cfg := *h.stall.cfg
 	cfg.Bond = amount.Coin{Denom: "umoy", Amount: amount.New(10)}
 	m := &membership{
-		chainID: testChain, cfg: &cfg, registry: r, operator: r, address: "moyai1op", account: make([]byte, 20),
+		chainID: testChain, cfg: &cfg, registry: r, acting: r, consent: h.desk.signer, address: "moyai1op", account: make([]byte, 20),
 		signer: h.desk.signer, node: h.desk.node, addrs: func() []string { return addrs }, stall: h.stall,
 		alert: h.desk.alert, log: slog.New(slog.DiscardHandler), joined: make(chan struct{}),
 	}
@@ -200,7 +215,7 @@ func TestMembershipKeepsTheRegistryTrue(t *testing.T) {
 	if err := m.check(ctx); err == nil {
 		t.Fatal("a revoked node key was announced again")
 	}
-	r.provider, m.operator = nil, nil
+	r.provider, m.consent = nil, nil
 	if err := m.check(ctx); !errors.Is(err, errNoOperatorKey) {
 		t.Fatalf("no operator key: %v", err)
 	}

@@ -46,6 +46,8 @@ type stall struct {
 
 	market atomic.Pointer[lease.Params] // nil until the chain told them
 	bond   atomic.Pointer[amount.Amount]
+	// record is what bids carry while the chain does not know this machine.
+	record atomic.Pointer[[]byte]
 	closed atomic.Pointer[p2p.Refusal] // why nothing is bid now; nil: bidding
 	owned  atomic.Pointer[string]      // why the owner has the machine; nil: it is lent
 	paused atomic.Bool
@@ -237,7 +239,7 @@ func (m *stall) bid(order wire.Signed[wire.Order]) (*agreement, p2p.BidOffer, er
 	if err != nil {
 		return nil, offer, err
 	}
-	offer.Bid = a.row.Bid
+	offer.Bid, offer.Record = a.row.Bid, m.joining()
 	return a, offer, nil
 }
 
@@ -269,6 +271,15 @@ func (m *stall) book(order wire.Signed[wire.Order], bid wire.Bid) (*agreement, e
 		m.d.slots.Free(id)
 	}
 	return a, err
+}
+
+// joining is the record by which this machine joins with its first lease; nil
+// once the chain knows it.
+func (m *stall) joining() []byte {
+	if r := m.record.Load(); r != nil {
+		return *r
+	}
+	return nil
 }
 
 // silence is why no order gets a bid now, and what tenants are told; "": bids
@@ -322,7 +333,7 @@ func (m *stall) quote(_ context.Context, _ peer.ID, q p2p.QuoteRequest) (p2p.Quo
 	result := m.tariff.match(need, m.d.slots.Largest())
 	reply := p2p.QuoteReply{
 		Rate: result.Rate, Denom: m.tariff.denom, Moniker: p2p.Printable(m.cfg.Moniker, p2p.MaxID, false),
-		Misses: refusals(result.Misses),
+		Misses: refusals(result.Misses), Record: m.joining(),
 	}
 	switch {
 	case m.paused.Load():

@@ -21,10 +21,13 @@ import (
 type registry interface {
 	Provider(ctx context.Context, operator string) (registryv1.Provider, []registryv1.Unbonding, error)
 	Nodes(ctx context.Context, operator string, live bool) ([]registryv1.Node, error)
+	Balance(ctx context.Context, address, denom string) (amount.Amount, error)
 }
 
-// enroller is the operator's account, as far as membership uses it.
+// enroller is the account that acts for this machine, as far as membership uses
+// it: the operator's own, or the hot one of an operator that stays cold.
 type enroller interface {
+	Address() string
 	// Register makes the account a provider and the machine its node, in one
 	// transaction.
 	Register(ctx context.Context, provider *registryv1.MsgRegisterProvider, node *registryv1.MsgSetNode) error
@@ -37,8 +40,9 @@ type membership struct {
 	chainID  string
 	cfg      *Config
 	registry registry
-	operator enroller // nil: the operator's key is not in this keyring
-	address  string   // the operator's account, bech32
+	acting   enroller
+	consent  wire.Signer // the operator's key; nil if it is not in this keyring
+	address  string      // the operator's account, bech32
 	account  []byte
 	signer   wire.Signer
 	node     []byte
@@ -47,11 +51,17 @@ type membership struct {
 	stall    *stall
 	alert    func(id, severity, text string)
 	log      *slog.Logger
-	joined   chan struct{} // closed once registered
+	joined   chan struct{} // closed once bids can be made
+	unnamed  bool          // a first lease registers it, or did; it has not registered itself
 }
 
-// checkEvery is how often addresses and bond are compared with the chain.
-const checkEvery = 30 * time.Second
+const (
+	// checkEvery is how often addresses and bond are compared with the chain.
+	checkEvery = 30 * time.Second
+	// newcomerEvery is checkEvery of a machine that has not registered itself: its
+	// next lease may have done it, or paid for it.
+	newcomerEvery = 5 * time.Second
+)
 
 func (m *membership) run(ctx context.Context) error {
 	m.shut(p2p.Refusal{Subject: "provider", Hint: "is not registered yet"})
@@ -63,8 +73,11 @@ func (m *membership) run(ctx context.Context) error {
 		case <-m.moved:
 		case <-time.After(wait):
 		}
-		wait = checkEvery
-		if err := m.check(ctx); err != nil {
+		err := m.check(ctx)
+		if wait = checkEvery; m.unnamed {
+			wait = newcomerEvery
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // asked to end
 			}
@@ -78,12 +91,19 @@ func (m *membership) run(ctx context.Context) error {
 // shut stops bidding, for the reason given.
 func (m *membership) shut(r p2p.Refusal) { m.stall.closed.Store(&r) }
 
+// cold: the operator's key is elsewhere.
+func (m *membership) cold() bool { return m.consent == nil }
+
 // check compares the registry with what is, and mends it.
 func (m *membership) check(ctx context.Context) error {
 	account, _, err := m.registry.Provider(ctx, m.address)
 	switch {
 	case errors.Is(err, chain.ErrNotFound):
-		if err := m.register(ctx); err != nil {
+		err := m.register(ctx)
+		if m.mayJoinLater(err) {
+			return m.offerRecord()
+		}
+		if err != nil {
 			return err
 		}
 		account, _, err = m.registry.Provider(ctx, m.address)
@@ -93,28 +113,44 @@ func (m *membership) check(ctx context.Context) error {
 	case err != nil:
 		return err // nothing is known; what was true stays
 	}
-	if account.Leaving {
+	switch {
+	case account.Leaving:
 		m.shut(p2p.Refusal{Subject: "provider", Hint: "is leaving the network"})
 		m.alert("leaving", "info", "the operator is leaving: no new leases are taken")
 		return nil
+	case m.cold() && account.Hot != m.acting.Address():
+		m.shut(p2p.Refusal{Subject: "provider", Hint: "is not set up yet"})
+		return fmt.Errorf("operator %s has not named %s as its hot account: where its key is, run `moyai provide hot %s`",
+			m.address, m.acting.Address(), m.acting.Address())
 	}
-	if err := m.announce(ctx); err != nil {
+	known, err := m.announce(ctx, account)
+	if !known && m.mayJoinLater(err) {
+		return m.offerRecord()
+	}
+	if err != nil {
 		return err
 	}
+	m.stall.record.Store(nil)
+	m.unnamed = account.Joined
 	free, err := freeBond(account)
 	if err != nil {
 		return err
 	}
+	m.open(free)
+	return nil
+}
+
+// open has bids made, with so much of the bond free for leases.
+func (m *membership) open(free amount.Amount) {
 	m.stall.bond.Store(&free)
 	if m.stall.closed.Swap(nil) != nil {
-		m.log.Info("registered", "operator", m.address, "bond_free", free.String())
+		m.log.Info("bidding", "operator", m.address, "bond_free", free.String(), "registered", m.stall.joining() == nil)
 	}
 	select {
 	case <-m.joined:
 	default:
 		close(m.joined)
 	}
-	return nil
 }
 
 func freeBond(p registryv1.Provider) (amount.Amount, error) {
@@ -137,57 +173,69 @@ var errNoOperatorKey = errors.New("the operator's key is not in this keyring")
 
 // register joins the network.
 func (m *membership) register(ctx context.Context) error {
-	if m.operator == nil {
-		return fmt.Errorf("%s is no provider yet and cannot be registered: %w", m.address, errNoOperatorKey)
+	if m.cold() {
+		return fmt.Errorf("%s is no provider yet: where its key is, run `moyai provide hot %s`: %w", m.address, m.acting.Address(), errNoOperatorKey)
 	}
 	node, err := m.setNode()
 	if err != nil {
 		return err
 	}
-	msg := &registryv1.MsgRegisterProvider{Operator: m.address, Moniker: m.cfg.Moniker, Contact: m.cfg.Contact}
-	msg.Bond.Denom = m.cfg.Bond.Denom
-	if msg.Bond.Denom == "" {
-		msg.Bond.Denom = chain.BaseDenom
+	msg, err := RegisterMsg(m.address, m.cfg.Moniker, m.cfg.Contact, m.cfg.Bond)
+	if err != nil {
+		return err
 	}
-	// The coin's integer takes its decimal text, which is also its wire form.
-	if err := msg.Bond.Amount.Unmarshal([]byte(m.cfg.Bond.Amount.String())); err != nil {
-		return fmt.Errorf("bond: %w", err)
-	}
-	if err := m.operator.Register(ctx, msg, node); err != nil {
+	if err := m.acting.Register(ctx, msg, node); err != nil {
 		return fmt.Errorf("register provider: %w", err)
 	}
 	return nil
 }
 
-// announce updates the node's record if the chain has another or none.
-func (m *membership) announce(ctx context.Context) error {
+// What an account must own, in base units, before its money is spent on telling
+// the chain something: fees that a newcomer was given are for its closes, so it
+// moves its addresses only with some to spare, and gives itself a name and its
+// machine attributes when it has earned the price of that many times over.
+const (
+	spareToMove = 60
+	spareToName = 1_000
+)
+
+func (m *membership) owns(ctx context.Context, units uint64) bool {
+	have, err := m.registry.Balance(ctx, m.acting.Address(), chain.BaseDenom)
+	return err == nil && have.Cmp(amount.New(units)) >= 0
+}
+
+// announce updates the node's record if the chain has another or none; known
+// tells whether it has one.
+func (m *membership) announce(ctx context.Context, account registryv1.Provider) (known bool, err error) {
 	nodes, err := m.registry.Nodes(ctx, m.address, false)
 	if err != nil {
-		return err
+		return true, err // nothing is known; what was true stays
 	}
 	want := m.addresses()
 	for _, n := range nodes {
 		if string(n.Node) != string(m.node) {
 			continue
 		}
-		if n.RevokedAt != 0 {
-			return errors.New("this node's key was revoked: remove node.key from the home to get a new one, and start again")
+		known = true
+		switch {
+		case n.RevokedAt != 0:
+			return true, errors.New("this node's key was revoked: make a new one with `moyai keys node rotate`, and start again")
+		case account.Joined && m.owns(ctx, spareToName):
+			return true, m.register(ctx)
+		case slices.Equal(n.Addresses, want) && n.Region == m.cfg.Region:
+			return true, nil
+		case account.Joined && !m.owns(ctx, spareToMove):
+			return true, nil
 		}
-		if slices.Equal(n.Addresses, want) && n.Region == m.cfg.Region {
-			return nil
-		}
-	}
-	if m.operator == nil {
-		return fmt.Errorf("this node's addresses are not up to date on chain: %w", errNoOperatorKey)
 	}
 	msg, err := m.setNode()
 	if err != nil {
-		return err
+		return known, err
 	}
-	if err := m.operator.SetNode(ctx, msg); err != nil {
-		return fmt.Errorf("register node: %w", err)
+	if err := m.acting.SetNode(ctx, msg); err != nil {
+		return known, fmt.Errorf("register node: %w", err)
 	}
-	return nil
+	return known, nil
 }
 
 func (m *membership) addresses() []string {
@@ -207,19 +255,27 @@ func (m *membership) addresses() []string {
 func relayed(addr string) int { return strings.Count(addr, "/p2p-circuit") }
 
 // record is what this machine says of itself, signed: on chain and in the DHT.
-func (m *membership) record() (wire.Signed[wire.NodeRecord], error) {
-	return wire.Seal(wire.NodeRecord{
+func (m *membership) record() (wire.Signed[wire.NodeRecord], error) { return m.sealRecord() }
+
+// sealRecord is this machine's word of whom it works for and where it is, signed
+// by its key and by whoever consents.
+func (m *membership) sealRecord(signers ...wire.Signer) (wire.Signed[wire.NodeRecord], error) {
+	record, err := wire.Seal(wire.NodeRecord{
 		Version: wire.Version1, ChainID: m.chainID, Provider: m.account, Node: m.node,
 		Sequence: uint64(time.Now().UnixMilli()), Addresses: m.addresses(), Region: m.cfg.Region,
-	}, m.signer)
+	}, append(signers, m.signer)...)
+	if err != nil {
+		return record, fmt.Errorf("node record: %w", err)
+	}
+	return record, nil
 }
 
 func (m *membership) setNode() (*registryv1.MsgSetNode, error) {
-	record, err := m.record()
+	record, err := m.sealRecord()
 	if err != nil {
-		return nil, fmt.Errorf("node record: %w", err)
+		return nil, err
 	}
-	msg := &registryv1.MsgSetNode{Operator: m.address, Record: record.Bytes()}
+	msg := &registryv1.MsgSetNode{Operator: m.acting.Address(), Record: record.Bytes()}
 	for _, a := range m.stall.tariff.attributes {
 		msg.Attributes = append(msg.Attributes, registryv1.Attribute{
 			Key: a.Key, Value: a.Value, Provenance: registryv1.Provenance_PROVENANCE_DECLARED,
@@ -231,62 +287,10 @@ func (m *membership) setNode() (*registryv1.MsgSetNode, error) {
 // explain turns what the operator can mend into an alert.
 func (m *membership) explain(err error) {
 	switch {
-	case errors.Is(err, chain.ErrNoAccount), errors.Is(err, chain.CodeInsufficientFunds):
-		m.alert("funds", "error", fmt.Sprintf("account %s cannot pay for registering: send it some %s", m.address, chain.BaseDenom))
+	case penniless(err):
+		m.alert("funds", "error", fmt.Sprintf("account %s cannot pay for registering: send it some %s", m.acting.Address(), chain.BaseDenom))
 	case errors.Is(err, chain.ErrUnreachable):
 	default:
 		m.alert("registration", "error", err.Error())
 	}
-}
-
-// Leave asks the chain to let the operator go: every node key is revoked and the
-// unlocked bond starts on its way back. It needs no running daemon; one that runs
-// sees it and stops bidding. completesAt is unix ms of block time.
-func Leave(ctx context.Context, c *chain.Client, operator *chain.Sender) (completesAt int64, err error) {
-	p, _, err := c.Provider(ctx, operator.Address())
-	if err != nil {
-		return 0, err
-	}
-	if locked, err := amount.Parse(orZero(p.Locked)); err != nil || !locked.IsZero() {
-		return 0, errors.Join(fmt.Errorf("%w: %s of the bond is locked for them; they end first", ErrLeases, p.Locked), err)
-	}
-	res, err := operator.Send(ctx, &registryv1.MsgLeave{Operator: operator.Address()})
-	if err != nil {
-		return 0, fmt.Errorf("leave: %w", err)
-	}
-	resp, _ := chain.Response[*registryv1.MsgLeaveResponse](res)
-	if resp == nil {
-		return 0, errors.New("leave: the chain sent no answer")
-	}
-	return resp.CompletesAt, nil
-}
-
-// Withdraw starts the return of part of the bond; coin is such as "1MOY".
-// completesAt is unix ms of block time.
-func Withdraw(ctx context.Context, operator *chain.Sender, coin string) (completesAt int64, err error) {
-	c, err := amount.ParseCoin(coin)
-	if err != nil {
-		return 0, err
-	}
-	msg := &registryv1.MsgUnbond{Operator: operator.Address()}
-	msg.Amount.Denom = c.Denom
-	if err := msg.Amount.Amount.Unmarshal([]byte(c.Amount.String())); err != nil {
-		return 0, fmt.Errorf("amount %q: %w", coin, err)
-	}
-	res, err := operator.Send(ctx, msg)
-	if err != nil {
-		return 0, fmt.Errorf("withdraw bond: %w", err)
-	}
-	resp, _ := chain.Response[*registryv1.MsgUnbondResponse](res)
-	if resp == nil {
-		return 0, errors.New("withdraw bond: the chain sent no answer")
-	}
-	return resp.CompletesAt, nil
-}
-
-func orZero(s string) string {
-	if s == "" {
-		return "0"
-	}
-	return s
 }

@@ -31,22 +31,23 @@ const minUnacked = 2 * time.Second
 
 // Provider is one daemon. Make it with New, run it once with Run.
 type Provider struct {
-	cfg      Config
-	group    lifecycle.Group
-	operator string // bech32
-	host     *p2p.Host
-	desk     *desk
-	watcher  *watcher
-	stall    *stall
-	member   *membership
-	closes   *closes
-	owner    *ownership
-	disk     *diskGuard
-	finder   *discovery.Finder
-	orders   *gossip.Orders
-	server   *content.Server
-	cancel   context.CancelFunc // ends the desk
-	ready    chan struct{}
+	cfg        Config
+	group      lifecycle.Group
+	operator   string // bech32
+	host       *p2p.Host
+	desk       *desk
+	watcher    *watcher
+	stall      *stall
+	member     *membership
+	closes     *closes
+	neighbours *neighbours
+	owner      *ownership
+	disk       *diskGuard
+	finder     *discovery.Finder
+	orders     *gossip.Orders
+	server     *content.Server
+	cancel     context.CancelFunc // ends the desk
+	ready      chan struct{}
 }
 
 // New opens the journal, takes the home's lock and starts listening, so that
@@ -162,27 +163,15 @@ func (p *Provider) openHost() error {
 }
 
 func (p *Provider) openAccounts() error {
-	key, err := p.cfg.Keys.Show(p.cfg.Operator)
+	a, err := p.unlock()
 	if err != nil {
-		return fmt.Errorf("operator: %w", err)
+		return err
 	}
-	p.operator = key.Address
-	unlocked, err := p.cfg.Chain.Sender(p.cfg.Keys, p.cfg.Operator)
-	if err != nil {
-		return fmt.Errorf("operator: %w", err)
-	}
-	operator := clientSender{unlocked}
-	hot := operator
-	if p.cfg.Hot != p.cfg.Operator {
-		if unlocked, err = p.cfg.Chain.Sender(p.cfg.Keys, p.cfg.Hot); err != nil {
-			return fmt.Errorf("hot account: %w", err)
-		}
-		hot = clientSender{unlocked}
-	}
+	p.operator = a.address
 	p.watcher = newWatcher(p.desk, clientLedger{p.cfg.Chain})
-	p.closes = newCloses(p.desk, hot, operator, p.watcher.ask)
+	p.closes = newCloses(p.desk, a.closing, a.acting, p.watcher.ask)
 	p.desk.counter = p.closes
-	p.stall = newStall(p.desk, &p.cfg, key.Account, p.watcher.now)
+	p.stall = newStall(p.desk, &p.cfg, a.account, p.watcher.now)
 	p.owner = &ownership{rules: p.cfg.Owner, d: p.desk, stall: p.stall, sensor: idle.NewSensor(idle.Eyes{
 		Busy: idle.Processors, Ours: p.desk.used, FullScreen: idle.FullScreen,
 		GPU: func(ctx context.Context) (uint, bool) {
@@ -196,7 +185,7 @@ func (p *Provider) openAccounts() error {
 		return p.host.OfferBid(ctx, tenant, offer)
 	}
 	p.member = &membership{
-		chainID: p.desk.chainID, cfg: &p.cfg, registry: p.cfg.Chain, operator: operator, address: key.Address, account: key.Account,
+		chainID: p.desk.chainID, cfg: &p.cfg, registry: p.cfg.Chain, acting: a.acting, consent: a.consent, address: a.address, account: a.account,
 		signer: p.desk.signer, node: p.desk.node, addrs: p.host.AddrStrings, moved: p.host.RelayNews(), stall: p.stall, alert: p.desk.alert,
 		log: p.cfg.Logger, joined: make(chan struct{}),
 	}
@@ -209,6 +198,11 @@ func (p *Provider) openMarket() error {
 		return err
 	}
 	p.orders = orders
+	p.neighbours = &neighbours{
+		host: p.host, log: p.cfg.Logger, unlisted: func() bool { return p.stall.joining() != nil },
+		listeners: func() int { return len(orders.Peers()) },
+		contacts:  p.contacts,
+	}
 	p.group.Add(lifecycle.Item{Name: "gossip", Close: func() error { orders.Close(); return nil }})
 	c, err := newControl(p)
 	if err != nil {
@@ -227,7 +221,7 @@ func (p *Provider) funds(ctx context.Context, payer []byte) gossip.Funds {
 	return gossip.Funds{Known: true, Funded: !balance.IsZero()}
 }
 
-// Run registers the provider if need be, resumes what the journal holds, and
+// Run registers the provider if need be and possible, resumes what the journal holds, and
 // serves until ctx ends. It then stops bidding, leaves running tasks to
 // themselves (a restart finds them again) and closes everything. The end of ctx
 // is not an error.
@@ -243,6 +237,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	p.group.Add(lifecycle.Item{Name: "closes", Run: p.closes.run})
 	p.group.Add(lifecycle.Item{Name: "membership", Run: p.member.run})
 	p.group.Add(lifecycle.Item{Name: "being found", Run: p.beFound})
+	p.group.Add(lifecycle.Item{Name: "neighbours", Run: p.neighbours.run})
 	p.group.Add(lifecycle.Item{Name: "lease streams", Run: p.serveLeases})
 	p.group.Add(lifecycle.Item{Name: "visits", Run: p.serveVisits})
 	p.group.Add(lifecycle.Item{Name: "owner", Run: p.owner.run})
@@ -340,6 +335,10 @@ func (p *Provider) Close() error {
 	}
 	return p.group.Close()
 }
+
+// Joining reports whether this machine is unknown to the chain as yet and waits
+// for a first lease to register it.
+func (p *Provider) Joining() bool { return p.stall.joining() != nil }
 
 // Ready is closed once orders are heard and answered.
 func (p *Provider) Ready() <-chan struct{} { return p.ready }

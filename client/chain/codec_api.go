@@ -16,7 +16,7 @@ func registerAPI(reg codectypes.InterfaceRegistry) {
 	reg.RegisterImplementations((*sdk.Msg)(nil),
 		&escrowv1.MsgUpdateParams{},
 		&marketv1.MsgOpenLeases{}, &marketv1.MsgCloseLeases{}, &marketv1.MsgUpdateParams{},
-		&registryv1.MsgRegisterProvider{}, &registryv1.MsgSetNode{}, &registryv1.MsgRevokeNode{},
+		&registryv1.MsgRegisterProvider{}, &registryv1.MsgSetHot{}, &registryv1.MsgSetNode{}, &registryv1.MsgRevokeNode{},
 		&registryv1.MsgBond{}, &registryv1.MsgUnbond{}, &registryv1.MsgLeave{}, &registryv1.MsgUpdateParams{},
 	)
 	msgservice.RegisterMsgServiceDesc(reg, &escrowv1.Msg_serviceDesc)
@@ -34,6 +34,12 @@ func gasOfMessage(m sdk.Msg) (uint64, bool) {
 		var g uint64
 		for _, item := range m.Items {
 			g += 100_000 + 5_000*uint64(len(item.Candidates))
+			for _, c := range item.Candidates {
+				if len(c.Record) > 0 {
+					g += 120_000
+					break // one of them opens
+				}
+			}
 		}
 		return g, true
 	case *marketv1.MsgCloseLeases:

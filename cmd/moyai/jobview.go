@@ -99,6 +99,9 @@ func (v *jobView) tell(e client.Event) {
 	switch e.Kind {
 	case client.EventBid:
 		// An array job asks for several leases at once: once per provider is news.
+		if e.New {
+			who += " (new)"
+		}
 		if offer := who + " offers " + e.Price + loading(e); !v.offers[offer] {
 			v.offers[offer] = true
 			v.say("%s", offer)

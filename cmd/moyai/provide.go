@@ -68,7 +68,8 @@ is done, so stopping, killing or rebooting loses nothing.
 
 The home keeps the account key that is paid, the machine's own key, the journal
 and the work. A missing account key is made; on a development network the faucet
-(MOYAI_FAUCET) fills it.`,
+(MOYAI_FAUCET) fills it. An account that owns nothing joins all the same: its
+first lease registers it, and part of what it earns becomes its bond.`,
 		Example: `  moyai provide --price cpu=0.02MOY/h
   moyai provide --home ./p3 --price cpu=0.02MOY/h --price memory=0.002MOY/h --cpu 4 --memory 8Gi
   moyai provide --power-price 0.3MOY --while-idle --schedule 'mon-fri 18:00-08:00, sat-sun'
@@ -149,6 +150,9 @@ func (a *app) provide(ctx context.Context, f provideFlags) error {
 		case <-p.Ready():
 			a.say("%s lends %s cores and %s of memory; `moyai provide status --home %s` tells what it earns",
 				cfg.Moniker, formatCPU(cfg.Capacity.CPUMilli), formatBytes(cfg.Capacity.MemoryBytes), a.home)
+			if p.Joining() {
+				a.say("no token needed: the first lease registers this machine, at its tenant's expense; until then it serves orders that ask for no bond")
+			}
 		case <-ctx.Done():
 		}
 	}()
@@ -301,20 +305,13 @@ func (a *app) ensureOperator(ctx context.Context, c *chain.Client, keys *chain.K
 	if err != nil {
 		return "", err
 	}
-	have, err := c.Balance(ctx, key.Address, chain.BaseDenom)
-	if err != nil {
-		return "", err
-	}
-	if have.Cmp(amount.New(joinFunds)) >= 0 {
-		return key.Address, nil
-	}
 	faucet := os.Getenv("MOYAI_FAUCET")
 	if faucet == "" {
-		if have.IsZero() {
-			return "", withHint(fmt.Errorf("account %s has no money to join with", key.Address),
-				"send it 1 MOY, or set MOYAI_FAUCET on a development network")
-		}
-		return key.Address, nil
+		return key.Address, nil // with nothing, a first lease registers it
+	}
+	have, err := c.Balance(ctx, key.Address, chain.BaseDenom)
+	if err != nil || have.Cmp(amount.New(joinFunds)) >= 0 {
+		return key.Address, err
 	}
 	if err := devnet.AskFaucet(ctx, faucet, key.Address); err != nil {
 		return "", err

@@ -50,6 +50,9 @@ func (a *app) printQuotes(quotes []client.Quote) error {
 			if name == "" {
 				name = q.Provider
 			}
+			if q.New {
+				name += " (new)"
+			}
 			if len(q.Refusals) > 0 {
 				t.row(name, "-", "-", strings.Join(q.Refusals, "; "))
 				continue

@@ -21,6 +21,7 @@ func (Module) AutoCLIOptions() *autocliv1.ModuleOptions {
 			Service: "moyai.registry.v1.Msg",
 			RpcCommandOptions: []*autocliv1.RpcCommandOptions{
 				{RpcMethod: "RegisterProvider", Use: "register [bond]", Short: "Become a provider, bonding a sum", PositionalArgs: args("bond")},
+				{RpcMethod: "SetHot", Use: "set-hot [account]", Short: "Name the account that acts for the machines", PositionalArgs: args("hot")},
 				{RpcMethod: "SetNode", Skip: true}, // carries a record that only the node can sign
 				{RpcMethod: "RevokeNode", Use: "revoke-node [key]", Short: "Retire a node key for good", PositionalArgs: args("node")},
 				{RpcMethod: "Bond", Use: "bond [amount]", Short: "Add to the bond", PositionalArgs: args("amount")},

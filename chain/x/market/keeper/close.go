@@ -57,7 +57,7 @@ func (c *closer) item(ctx sdk.Context, item *marketv1.CloseItem, shown evidence)
 	if before.State == lease.StateClosed {
 		return record.State, types.ErrClosed.Wrapf("%x", record.Id)
 	}
-	step, err := c.step(item, shown, &record)
+	step, err := c.step(ctx, item, shown, &record)
 	if err != nil {
 		return record.State, err
 	}
@@ -82,9 +82,12 @@ func (c *closer) item(ctx sdk.Context, item *marketv1.CloseItem, shown evidence)
 }
 
 // step is what an item asks of the rules, given what it shows.
-func (c *closer) step(item *marketv1.CloseItem, shown evidence, record *marketv1.Lease) (lease.Step, error) {
-	if item.Action == marketv1.CloseAction_CLOSE_ACTION_ONE_SIDED && c.party(record) == lease.PartyNone {
-		return nil, types.ErrNotAParty.Wrap(c.sender)
+func (c *closer) step(ctx sdk.Context, item *marketv1.CloseItem, shown evidence, record *marketv1.Lease) (lease.Step, error) {
+	var by lease.Party
+	if item.Action == marketv1.CloseAction_CLOSE_ACTION_ONE_SIDED {
+		if by = c.party(ctx, record); by == lease.PartyNone {
+			return nil, types.ErrNotAParty.Wrap(c.sender)
+		}
 	}
 	if shown.err != nil {
 		return nil, shown.err
@@ -109,20 +112,24 @@ func (c *closer) step(item *marketv1.CloseItem, shown evidence, record *marketv1
 	case marketv1.CloseAction_CLOSE_ACTION_CONTEST:
 		return lease.Contest{ElapsedMS: shown.elapsedMS, Sender: c.sender}, nil
 	}
-	s := lease.OneSided{By: c.party(record), Reason: lease.Reason(item.Reason), AwayMS: shown.awayMS, Sender: c.sender}
+	s := lease.OneSided{By: by, Reason: lease.Reason(item.Reason), AwayMS: shown.awayMS, Sender: c.sender}
 	if r != nil {
 		s.Receipt = &lease.Shown{Sequence: r.Sequence, ElapsedMS: r.ElapsedMS, NodeSigned: shown.nodeSigned, KeySigned: shown.keySigned}
 	}
 	return s, nil
 }
 
-// party is which side of a lease the sender is. Someone who is both closes as
-// the payer, whose close can be answered.
-func (c *closer) party(record *marketv1.Lease) lease.Party {
+// party is which side of a lease the sender is: an account of its own, or a
+// provider's hot one. Someone who is both closes as the payer, whose close can be
+// answered.
+func (c *closer) party(ctx sdk.Context, record *marketv1.Lease) lease.Party {
 	switch c.sender {
 	case record.Payer:
 		return lease.PartyPayer
 	case record.Provider:
+		return lease.PartyProvider
+	}
+	if _, provider, err := c.parties(record); err == nil && c.registry.HotOf(ctx, provider) == c.sender {
 		return lease.PartyProvider
 	}
 	return lease.PartyNone

@@ -17,6 +17,8 @@ type RegistryKeeper interface {
 	// both by the record that came with the bid if the chain does not know the node.
 	// A provider that is new is owed its first fees.
 	JoinNode(ctx context.Context, node, record []byte, operator sdk.AccAddress) (admitted sdk.AccAddress, first sdk.Coin, err error)
+	// HotOf is the account that may act as a provider's side; empty if none.
+	HotOf(ctx context.Context, operator sdk.AccAddress) string
 	// CheckService refuses kinds and dimensions that governance does not know.
 	CheckService(ctx context.Context, kind string, version uint64, dimensions []string) error
 	LockBond(ctx context.Context, operator sdk.AccAddress, part amount.Amount) error

@@ -39,7 +39,7 @@ func (k Keeper) JoinNode(ctx context.Context, node, record []byte, operator sdk.
 
 // consented reads a record by which a node may join.
 func (k Keeper) consented(ctx sdk.Context, node, raw []byte, operator sdk.AccAddress) (wire.NodeRecord, error) {
-	signed, err := openRecord(ctx, operator, raw)
+	signed, err := openRecord(ctx, operator, raw, func(sdk.AccAddress) bool { return false })
 	record := signed.Value
 	if err != nil {
 		return record, err

@@ -19,16 +19,17 @@ const gasRecord = 2_000
 
 // SetNode implements registryv1.MsgServer.
 func (s msgServer) SetNode(ctx context.Context, msg *registryv1.MsgSetNode) (*registryv1.MsgSetNodeResponse, error) {
-	operator, err := s.operator(msg.Operator)
+	sender, err := s.operator(msg.Operator)
 	if err != nil {
 		return nil, err
 	}
-	sdkCtx := sdk.UnwrapSDKContext(ctx)
-	signed, err := openRecord(sdkCtx, operator, msg.Record)
+	signed, err := openRecord(sdk.UnwrapSDKContext(ctx), sender, msg.Record, func(named sdk.AccAddress) bool {
+		return s.HotOf(ctx, named) == msg.Operator
+	})
 	if err != nil {
 		return nil, err
 	}
-	record := signed.Value
+	record, operator := signed.Value, sdk.AccAddress(signed.Value.Provider)
 	if err := checkAttributes(msg.Attributes); err != nil {
 		return nil, err
 	}
@@ -55,14 +56,14 @@ func (s msgServer) SetNode(ctx context.Context, msg *registryv1.MsgSetNode) (*re
 		}
 	case err != nil:
 		return nil, err
-	case old.Operator != msg.Operator:
+	case old.Operator != p.Operator:
 		return nil, types.ErrNodeTaken.Wrapf("%x belongs to %s", record.Node, old.Operator)
 	case old.RevokedAt != 0:
 		return nil, types.ErrNodeRevoked.Wrapf("%x", record.Node)
 	case record.Sequence <= old.Sequence:
 		return nil, types.ErrStaleRecord.Wrapf("sequence %d, on chain %d", record.Sequence, old.Sequence)
 	}
-	return &registryv1.MsgSetNodeResponse{}, s.setNode(ctx, msg.Operator, record, msg.Attributes)
+	return &registryv1.MsgSetNodeResponse{}, s.setNode(ctx, p.Operator, record, msg.Attributes)
 }
 
 // setNode writes what a record says of its node.
@@ -81,19 +82,19 @@ func (k Keeper) setNode(ctx context.Context, operator string, record wire.NodeRe
 // RevokeNode implements registryv1.MsgServer. The record stays as a mark: a
 // revoked key never comes back, and what it signed before can still settle.
 func (s msgServer) RevokeNode(ctx context.Context, msg *registryv1.MsgRevokeNode) (*registryv1.MsgRevokeNodeResponse, error) {
-	operator, err := s.operator(msg.Operator)
+	n, err := s.node(ctx, msg.Node)
+	if err != nil {
+		return nil, err
+	}
+	operator, err := s.operator(n.Operator)
 	if err != nil {
 		return nil, err
 	}
 	p, err := s.provider(ctx, operator)
-	if err != nil {
-		return nil, err
-	}
-	n, err := s.node(ctx, msg.Node)
 	switch {
 	case err != nil:
 		return nil, err
-	case n.Operator != msg.Operator:
+	case msg.Operator != p.Operator && msg.Operator != p.Hot:
 		return nil, types.ErrNodeTaken.Wrapf("%x belongs to %s", msg.Node, n.Operator)
 	case n.RevokedAt != 0:
 		return nil, types.ErrNodeRevoked.Wrapf("%x", msg.Node)
@@ -150,15 +151,18 @@ func (k Keeper) putNode(ctx context.Context, n registryv1.Node) error {
 }
 
 // openRecord decodes and verifies a node's own statement of whom it works for.
-func openRecord(ctx sdk.Context, operator sdk.AccAddress, raw []byte) (wire.Signed[wire.NodeRecord], error) {
+// It has to name the account that shows it, unless that account acts for the
+// provider it names.
+func openRecord(ctx sdk.Context, sender sdk.AccAddress, raw []byte, actsFor func(sdk.AccAddress) bool) (wire.Signed[wire.NodeRecord], error) {
 	signed, err := wire.Open[wire.NodeRecord](ctx.ChainID(), raw)
 	switch {
 	case errors.Is(err, wire.ErrWrongChain):
 		return signed, types.ErrRecordChain.Wrap(err.Error())
 	case err != nil:
 		return signed, types.ErrBadRecord.Wrap(err.Error())
-	case !operator.Equals(sdk.AccAddress(signed.Value.Provider)):
-		return signed, types.ErrRecordProvider.Wrapf("%s, not %s", sdk.AccAddress(signed.Value.Provider), operator)
+	}
+	if named := sdk.AccAddress(signed.Value.Provider); !sender.Equals(named) && !actsFor(named) {
+		return signed, types.ErrRecordProvider.Wrapf("%s, not %s", named, sender)
 	}
 	ctx.GasMeter().ConsumeGas(gasRecord, "node record signature")
 	if err := wire.VerifyNodeRecord(signed); err != nil {

@@ -30,5 +30,6 @@ var (
 	ErrNothingToReturn  = errorsmod.Register(ModuleName, 25, "nothing left to unbond")
 	ErrRecordNode       = errorsmod.Register(ModuleName, 26, "node record is for another node than the bid's")
 	ErrRecordConsent    = errorsmod.Register(ModuleName, 27, "node record is not signed by its provider's account, which joining needs")
+	ErrSameHot          = errorsmod.Register(ModuleName, 29, "the hot account is that already")
 	ErrRecordTime       = errorsmod.Register(ModuleName, 28, "node record was not made within the last day, which joining needs")
 )
