@@ -47,6 +47,7 @@ type provideFlags struct {
 	volumes    bytesValue
 	maxKeep    time.Duration
 	bond       string
+	operator   string
 	hot        string
 	worker     string
 	cache      string
@@ -86,7 +87,7 @@ first lease registers it, and part of what it earns becomes its bond.`,
 		},
 	}
 	f.flags(cmd)
-	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand(), a.provideDoctorCommand(),
+	cmd.AddCommand(a.provideStatusCommand(), a.provideWithdrawCommand(), a.provideLeaveCommand(), a.provideHotCommand(), a.provideDoctorCommand(),
 		a.providePauseCommand(), a.provideResumeCommand(), a.provideEgressLogCommand())
 	return cmd
 }
@@ -114,7 +115,8 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.DurationVar(&f.maxKeep, "keep-volumes", 7*24*time.Hour, "longest time a volume is kept after its lease")
 	f.egress.flags(fs)
 	fs.StringVar(&f.bond, "bond", "0MOY", "stake put up when joining")
-	fs.StringVar(&f.hot, "hot-key", "", "account key that sends closes, so that --key can stay cold")
+	fs.StringVar(&f.operator, "operator", "", "address that is paid and bonded while its key stays elsewhere; --hot acts for it")
+	fs.StringVar(&f.hot, "hot", "", "account key that sends closes and, with --operator, acts for the machine")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
 	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs and unpacked images, which several providers of a machine may share (default: in --home)")
 	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long results are kept after a job's end")
@@ -135,8 +137,12 @@ func (a *app) provide(ctx context.Context, f provideFlags) error {
 	}
 	defer c.Close()
 	cfg.Chain = c
-	address, err := a.ensureOperator(ctx, c, cfg.Keys)
-	if err != nil {
+	address := f.operator
+	if address == "" {
+		if address, err = a.ensureAccount(ctx, c, cfg.Keys, a.key); err != nil {
+			return err
+		}
+	} else if _, err = a.ensureAccount(ctx, c, cfg.Keys, f.hot); err != nil {
 		return err
 	}
 	cfg.Logger.Info("starting", "operator", address, "home", cfg.Home,
@@ -186,6 +192,13 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	}
 	if f.grace < 0 {
 		return t, usagef("--grace %s: loading takes time", f.grace)
+	}
+	switch _, addressErr := chain.ParseAddress(f.operator); {
+	case f.operator == "":
+	case addressErr != nil:
+		return t, usagef("--operator: %w", addressErr)
+	case f.hot == "":
+		return t, usagef("--operator leaves its key elsewhere: name with --hot a key of this home that acts for the machine")
 	}
 	if _, err := p2p.ParseRelays(f.relays); err != nil {
 		return t, &usageError{err}
@@ -255,7 +268,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 		return cfg, err
 	}
 	return provider.Config{
-		Home: home, Keys: keys, Operator: a.key, Hot: f.hot, NodeKey: nodeKey,
+		Home: home, Keys: keys, Operator: a.key, OperatorAddress: f.operator, Hot: f.hot, NodeKey: nodeKey,
 		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
 		Runtimes: runtimes, Capacity: capacity, GPUs: cards, Egress: t.egress, Prices: t.prices, Owner: t.owner, Bond: t.bond,
@@ -292,13 +305,13 @@ func (f *provideFlags) chosen() provider.Capacity {
 	return provider.Capacity{CPUMilli: uint64(f.cpu), MemoryBytes: uint64(f.memory), StorageBytes: uint64(f.disk), EgressBytes: f.egress.lent()}
 }
 
-// ensureOperator makes the account key if there is none and, on a development
+// ensureAccount makes an account key if there is none and, on a development
 // network, fills an empty account.
-func (a *app) ensureOperator(ctx context.Context, c *chain.Client, keys *chain.Keys) (string, error) {
-	key, err := keys.Show(a.key)
+func (a *app) ensureAccount(ctx context.Context, c *chain.Client, keys *chain.Keys, name string) (string, error) {
+	key, err := keys.Show(name)
 	if errors.Is(err, chain.ErrNoKey) {
 		var words string
-		if key, words, err = keys.Create(a.key); err == nil {
+		if key, words, err = keys.Create(name); err == nil {
 			a.say("made account %s; write these words down, they are the only way to restore it:\n\n  %s\n", key.Address, words)
 		}
 	}
