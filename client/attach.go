@@ -40,6 +40,10 @@ func (c *Client) attach(ctx context.Context, id []byte, events func(Event)) (*Ha
 		lock.Unlock()
 		return nil, err
 	}
+	if err := c.expired(ctx, id, &job); err != nil {
+		lock.Unlock()
+		return nil, err
+	}
 	job.Events = events
 	r := c.newRun(id, job, lock)
 	if err := r.resume(ctx); err != nil {

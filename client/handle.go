@@ -215,6 +215,9 @@ type Handle struct{ r *run }
 // JobID names the job; Attach, Wait and Stop take it or its beginning.
 func (h *Handle) JobID() string { return journal.JobName(h.r.id) }
 
+// Kept is how long the job's results stay at their providers after its end.
+func (h *Handle) Kept() time.Duration { return h.r.job.KeepResults }
+
 // LeaseIDs are the job's leases so far, oldest first.
 func (h *Handle) LeaseIDs() []string {
 	reply := make(chan []string, 1)

@@ -63,7 +63,10 @@ type Job struct {
 	EgressBytes uint64
 
 	OutputBytesMax uint64 // under /out, per task; default 1 GiB
-	LogBytesMax    uint64 // stdout and stderr, per task; default 16 MiB
+	// KeepResults is how long the provider keeps results and logs after the end.
+	// Default 1 h.
+	KeepResults time.Duration
+	LogBytesMax uint64 // stdout and stderr, per task; default 16 MiB
 
 	Timeout     time.Duration // longest billed time of each lease; the hold pays for it
 	TaskTimeout time.Duration // longest wall clock of one task; default Timeout

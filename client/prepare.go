@@ -35,6 +35,7 @@ func (j *Job) EnsureDefaults() {
 		setDefault(&j.MaxGrace, 10*time.Minute)
 	}
 	setDefault(&j.MaxGrace, 2*time.Minute)
+	setDefault(&j.KeepResults, time.Hour)
 	setDefault(&j.MaxUnacked, 10*time.Second)
 	setDefault(&j.ImageBytesMax, 8<<30)
 	j.Volumes = slices.Clone(j.Volumes)
@@ -77,6 +78,8 @@ func (j *Job) Validate() error {
 		return bad("a volume is had by one lease at a time: run the array with --parallel 1")
 	case j.Timeout < time.Millisecond:
 		return bad("no timeout given: say how long the lease may last, for example 10m")
+	case j.KeepResults < time.Millisecond:
+		return bad("results kept for %s: say how long, such as 1h", j.KeepResults)
 	case j.MaxUnacked < minUnacked:
 		return bad("max unacked %s: receipts come every second, so it must be at least %s", j.MaxUnacked, minUnacked)
 	case j.MaxPrice.Denom == "" || j.MaxPrice.PerSeconds == 0:
@@ -166,6 +169,7 @@ func prepare(ctx context.Context, j *Job) (*program, error) {
 		Version: manifest.Version1, Secrets: slices.Clone(j.SecretNames),
 		Args: j.Args, MemoryBytes: j.MemoryBytes, OutputBytesMax: j.OutputBytesMax, LogBytesMax: j.LogBytesMax,
 		TaskTimeoutMS: uint64(j.TaskTimeout.Milliseconds()), Array: j.Array != nil, ShmBytes: j.ShmBytes, GPUs: j.GPUs + j.GPUSlices,
+		KeepResultsMS: uint64(j.KeepResults.Milliseconds()),
 	}
 	if err := p.addProgram(ctx, j, &m); err != nil {
 		return nil, err

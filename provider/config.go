@@ -103,7 +103,8 @@ type Config struct {
 	// Grace is the loading time a bid asks for. Default 60 s; an order's lower
 	// ceiling wins.
 	Grace time.Duration
-	// KeepResults is how long results are kept after the end. Default 1 h.
+	// KeepResults is the longest time that results are kept after the end, free of
+	// charge. Default 1 h.
 	KeepResults time.Duration
 	// AckWait is how long a final receipt waits for its countersignature before
 	// the lease is closed one-sidedly. Default 10 s.

@@ -61,6 +61,7 @@ type desk struct {
 	prefetchBytes uint64
 	prefetches    chan struct{} // semaphore: unpaid work at once
 	diskFull      func() bool
+	keepResults   time.Duration // the longest that anybody may ask for; zero: any
 
 	ctx  context.Context // ends with the daemon
 	wg   sync.WaitGroup  // agreements and what they started

@@ -196,6 +196,9 @@ func (m *stall) promise(ctx context.Context, a *agreement, stream bidStream) err
 	}
 	a.row.Ready = ready.Bytes()
 	a.state.Terms.Array = a.man.Array
+	if a.man.KeepResultsMS > 0 {
+		a.state.Terms.KeepMS = a.man.KeepResultsMS
+	}
 	a.sendReady = func() error { return stream.SendReady(a.row.Ready) }
 	if !m.d.add(a) {
 		return refuse(p2p.Refusal{Subject: "busy", Hint: "the provider is stopping"})

@@ -155,6 +155,9 @@ func (d *desk) suits(m manifest.Manifest, o wire.Order) (p2p.Refusal, bool) {
 	if n, ok := asked[DimStorage]; ok && files > n {
 		return p2p.Refusal{Subject: DimStorage, Need: match.Bytes(files), Have: match.Bytes(n) + " was ordered", Hint: "order as much storage as module, inputs, outputs and volumes may take"}, true
 	}
+	if most := uint64(d.keepResults.Milliseconds()); most > 0 && m.KeepResultsMS > most {
+		return p2p.Refusal{Subject: "results", Need: "kept for " + ms(m.KeepResultsMS), Have: "at most " + ms(most), Hint: "fetch them sooner, or ask for less with --keep-results"}, true
+	}
 	if d.diskFull() {
 		return p2p.Refusal{Subject: "disk", Hint: errDisk.Error()}, true
 	}

@@ -106,7 +106,8 @@ func (p *Provider) openDesk() error {
 		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home,
 		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), gpus: newGPUs(p.cfg.GPUs), runtimes: p.cfg.Runtimes, log: p.cfg.Logger,
 		receiptEvery: receiptEvery, prefetchBytes: p.cfg.PrefetchBytes, prefetches: make(chan struct{}, maxPrefetches), diskFull: p.disk.full.Load,
-		ctx: ctx, byID: map[journal.ID]*agreement{}, byOrder: map[[32]byte]*agreement{},
+		keepResults: p.cfg.KeepResults,
+		ctx:         ctx, byID: map[journal.ID]*agreement{}, byOrder: map[[32]byte]*agreement{},
 	}
 	d.journal, err = journal.Open(ctx, journal.Options{
 		Path: filepath.Join(p.cfg.Home, "journal.db"), ChainID: d.chainID, Node: d.node,

@@ -57,6 +57,14 @@ func (a *app) newJobView(array *client.Array, quiet bool) *jobView {
 	return v
 }
 
+// resume begins where an earlier process left off.
+func (v *jobView) resume(done int) {
+	v.done = done
+	if v.bar != nil {
+		v.bar.SetCurrent(int64(done))
+	}
+}
+
 // close lets the bar draw itself for the last time.
 func (v *jobView) close() {
 	v.once.Do(func() {

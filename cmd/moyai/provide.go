@@ -119,7 +119,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringVar(&f.hot, "hot", "", "account key that sends closes and, with --operator, acts for the machine")
 	fs.StringVar(&f.worker, "worker", "", "path of moyai-worker (default: beside moyai)")
 	fs.StringVar(&f.cache, "cache", "", "folder of compiled programs and unpacked images, which several providers of a machine may share (default: in --home)")
-	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long results are kept after a job's end")
+	fs.DurationVar(&f.keep, "keep-results", time.Hour, "longest time results are kept after a job's end, free of charge")
 	f.ownerFlags.flags(cmd)
 	fs.DurationVar(&f.grace, "grace", 0, "longest time to load a program, which is not paid (default 1m, with --containers 10m)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")

@@ -38,6 +38,7 @@ type runFlags struct {
 	docker
 	home   string
 	detach bool
+	keep   time.Duration
 	quiet  bool
 }
 
@@ -94,6 +95,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	f.docker.flags(fs)
 	fs.Var(&f.shm, "shm-size", "size of a container's /dev/shm, part of --memory (default: half of it)")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "start the job, print its id and leave it running")
+	fs.DurationVar(&f.keep, "keep-results", time.Hour, "how long the provider keeps results and logs after the end, at no price")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "show the program's output only")
 }
 
@@ -121,6 +123,7 @@ func (f *runFlags) job(given []string) (client.Job, error) {
 	job.Output, job.Overwrite = f.output, f.overwrite
 	job.OutputBytesMax, job.LogBytesMax = uint64(f.outputLimit), uint64(f.logLimit)
 	job.ShmBytes = uint64(f.shm)
+	job.KeepResults = f.keep
 	job.TaskTimeout, job.MaxGrace = f.taskTimeout, f.grace
 	return job, nil
 }
@@ -217,8 +220,8 @@ func (a *app) leave(ctx context.Context, h *client.Handle, code int) error {
 	} else {
 		fmt.Fprintln(a.out, id)
 	}
-	a.say("job %s runs on without you; its results are kept for an hour after its end\n"+
-		"  moyai logs -f %s   watch it\n  moyai wait %s      fetch its results\n  moyai stop %s      end it", id, id, id, id)
+	a.say("job %s runs on without you; its results are kept for %s after its end\n"+
+		"  moyai attach %s    return to it\n  moyai wait %s      fetch its results\n  moyai stop %s      end it", id, h.Kept(), id, id, id)
 	if code == exitOK {
 		return nil
 	}

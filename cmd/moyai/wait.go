@@ -20,7 +20,11 @@ func (a *app) waitCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			view := a.newJobView(nil, false)
+			state, err := c.Job(ctx, given[0])
+			if err != nil {
+				return a.explain(err)
+			}
+			view := a.viewOf(state)
 			defer view.close()
 			res, err := c.Wait(ctx, given[0], view.event)
 			if res == nil {

@@ -84,6 +84,7 @@ type Manifest struct {
 	ShmBytes       uint64   `cbor:"16,keyasint"` // /dev/shm, part of MemoryBytes; zero: the runtime's default
 	GPUs           uint64   `cbor:"17,keyasint"` // graphics processors, whole or slices as ordered
 	Egress         Egress   `cbor:"18,keyasint"` // its way to the internet; the zero value is none
+	KeepResultsMS  uint64   `cbor:"19,keyasint"` // how long what it leaves is kept after the end; zero: the provider's choice
 }
 
 // Egress is what a program asks for of the internet. It gets what its rules and
@@ -248,6 +249,9 @@ func (m Manifest) Validate() error {
 	}
 	if m.GPUs > MaxGPUs {
 		return invalid("%d graphics processors, at most %d", m.GPUs, MaxGPUs)
+	}
+	if m.KeepResultsMS > MaxTimeoutMS {
+		return invalid("results kept for %d ms where %d are allowed", m.KeepResultsMS, uint64(MaxTimeoutMS))
 	}
 	if m.ShmBytes > m.MemoryBytes {
 		return invalid("%d bytes of shared memory are more than the %d bytes of memory they are part of", m.ShmBytes, m.MemoryBytes)

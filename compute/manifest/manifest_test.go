@@ -39,6 +39,7 @@ func sample() Manifest {
 		Secrets:        []string{"TOKEN", "Z"},
 		ShmBytes:       64 << 20,
 		GPUs:           2,
+		KeepResultsMS:  3_600_000,
 	}
 }
 
@@ -209,6 +210,7 @@ var refused = []struct {
 	{"a secret twice", func(m *Manifest) { m.Secrets = []string{"A1", "A1"} }},
 	{"a secret in the environment", func(m *Manifest) { m.Secrets = []string{"LANG"} }},
 	{"too many gpus", func(m *Manifest) { m.GPUs = MaxGPUs + 1 }},
+	{"results kept for ever", func(m *Manifest) { m.KeepResultsMS = MaxTimeoutMS + 1 }},
 	{"more shared memory than memory", func(m *Manifest) { m.ShmBytes = m.MemoryBytes + 1 }},
 	{"more than a year", func(m *Manifest) { m.TaskTimeoutMS = MaxTimeoutMS + 1 }},
 	{"65 egress rules", func(m *Manifest) { m.Egress.Rules = slices.Repeat([]string{"a.b"}, 65) }},
