@@ -71,23 +71,29 @@ func LoadOrCreateKey(path string) (Key, error) {
 	if key, err = NewKey(); err != nil {
 		return Key{}, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return Key{}, fmt.Errorf("node key: %w", err)
-	}
-	// O_EXCL: two processes that start at once must not end up with two identities.
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	// Two processes that start at once must not end up with two identities.
+	if err = key.Write(path); errors.Is(err, fs.ErrExist) {
 		return LoadKey(path)
 	}
-	if err != nil {
-		return Key{}, fmt.Errorf("node key: %w", err)
+	return key, err
+}
+
+// Write makes a key file of mode 0600, which must not exist: errors.Is(err,
+// fs.ErrExist) if it does.
+func (k Key) Write(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("node key: %w", err)
 	}
-	_, werr := f.WriteString(hex.EncodeToString(key.Seed()) + "\n")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("node key: %w", err)
+	}
+	_, werr := f.WriteString(hex.EncodeToString(k.Seed()) + "\n")
 	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
 		_ = os.Remove(path)
-		return Key{}, fmt.Errorf("write node key %s: %w", path, err)
+		return fmt.Errorf("write node key %s: %w", path, err)
 	}
-	return key, nil
+	return nil
 }
 
 // Seed is the secret: 32 bytes, from which the key can be made again.

@@ -78,16 +78,24 @@ func (p *Provider) openHome() error {
 	if err := os.MkdirAll(filepath.Join(p.cfg.Home, "work"), 0o700); err != nil {
 		return fmt.Errorf("provider home: %w", err)
 	}
-	path := filepath.Join(p.cfg.Home, "lock")
-	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := lockHome(p.cfg.Home)
 	if err != nil {
-		return fmt.Errorf("provider home: %w", err)
+		return err
 	}
-	p.group.Add(lifecycle.Item{Name: "lock", Close: lock.Close})
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("%w: %s", ErrRunning, p.cfg.Home)
-	}
+	p.group.Add(lifecycle.Item{Name: "lock", Close: unlock})
 	return nil
+}
+
+// lockHome takes a home's lock. ErrRunning if somebody else has it.
+func lockHome(home string) (unlock func() error, err error) {
+	lock, err := os.OpenFile(filepath.Join(home, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("provider home: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %s", ErrRunning, home), lock.Close())
+	}
+	return lock.Close, nil
 }
 
 func (p *Provider) openDesk() error {

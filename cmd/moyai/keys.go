@@ -21,7 +21,7 @@ type keyView struct {
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "make, restore and list account keys",
+		Short: "make, restore and list account keys, and keep this machine's",
 		Args:  args(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -50,6 +50,7 @@ func (a *app) keysCommand() *cobra.Command {
 			Args:  args(cobra.MaximumNArgs(1)),
 			RunE:  func(_ *cobra.Command, given []string) error { return a.showKey(a.keyName(given)) },
 		},
+		a.nodeKeysCommand(),
 	)
 	return cmd
 }
