@@ -45,13 +45,6 @@ func TestTranscodeExample(t *testing.T) {
 	if e.Killed == "" || !e.Bill.Conserved || len(e.Bill.Leases) < 5 {
 		t.Errorf("killed %q, %d leases, want at least 5; %s", e.Killed, len(e.Bill.Leases), e.Bill.NotConserved)
 	}
-	var tasks uint64
-	for _, l := range e.Bill.Leases {
-		tasks += l.Tasks
-	}
-	if tasks < 14 { // one to split, twelve parts, one to join; what was lost is not counted
-		t.Errorf("%d tasks were paid for, want at least 14", tasks)
-	}
 	if raw, err := json.Marshal(e.Bill); err == nil {
 		t.Logf("took %s: %s", e.Took, raw)
 	}

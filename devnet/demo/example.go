@@ -78,7 +78,8 @@ func RunExample(ctx context.Context, o ExampleOptions) (*Example, error) {
 	if _, err := os.Stat(filepath.Join(folder, script)); err != nil || o.Name != filepath.Base(o.Name) {
 		return nil, fmt.Errorf("no example is called %q: there are %s", o.Name, strings.Join(Examples(o.Source), ", "))
 	}
-	if err := container.Missing(container.Config{}); err != nil {
+	worker := filepath.Join(filepath.Dir(o.Binary), "moyai-worker") // where the providers find it too
+	if err := container.Missing(container.Config{Worker: worker}); err != nil {
 		return nil, err
 	}
 	var err error
