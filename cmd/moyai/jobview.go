@@ -22,6 +22,7 @@ type jobView struct {
 	a     *app
 	array *client.Array
 	quiet bool
+	mute  bool // leave the program's output out: what is printed is the job's id
 
 	bars *mpb.Progress // nil: plain lines
 	bar  *mpb.Bar
@@ -88,7 +89,9 @@ func (v *jobView) event(e client.Event) {
 	}
 	switch e.Kind {
 	case client.EventLog:
-		v.log(e)
+		if !v.mute {
+			v.log(e)
+		}
 	case client.EventTask:
 		v.task(e)
 	}

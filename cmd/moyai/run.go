@@ -138,6 +138,7 @@ func (a *app) runJob(ctx context.Context, job client.Job, f runFlags) error {
 	}
 	defer c.Close()
 	view := a.newJobView(job.Array, f.quiet)
+	view.mute = f.detach
 	defer view.close()
 	job.Events = view.event
 

@@ -377,7 +377,7 @@ func layout(t *testing.T, dir string, image pack.Image, spoil bool) {
 			t.Fatal(err)
 		}
 		if spoil && len(content) > 100_000 {
-			content[len(content)-20] ^= 1
+			content[4] ^= 1 // gzip's time: what is unpacked stays the same
 		}
 		path := filepath.Join(dir, filepath.FromSlash(h.Name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
