@@ -65,6 +65,7 @@ func TestUnpackStaysInside(t *testing.T) {
 		"through a link":   {dir("d/"), symlink("d/l", ".."), symlink("d/l", "../.."), reg("d/l/evil")},
 		"absolute link":    {dir("d/"), symlink("d/l", "/tmp"), reg("d/l/evil")},
 		"link to a link":   {dir("d/"), symlink("d/a", "b"), symlink("d/b", "../.."), reg("d/a/evil")},
+		"a link by a link": {dir("d/"), symlink("d/l", "."), symlink("d/l/l/k", "../../evil")},
 		"the top is a way": {symlink("d", ".."), reg("d/evil")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,8 +80,9 @@ func TestUnpackStaysInside(t *testing.T) {
 			}
 			_ = filepath.WalkDir(inner, func(path string, d fs.DirEntry, err error) error {
 				if err == nil && d.Type()&fs.ModeSymlink != 0 {
-					if to, err := filepath.EvalSymlinks(path); err == nil && !strings.HasPrefix(to, inner) {
-						t.Errorf("%s leads to %s", path, to)
+					// Whether anything is there or not.
+					if to, err := os.Readlink(path); err != nil || !strings.HasPrefix(filepath.Join(filepath.Dir(path), to), inner) {
+						t.Errorf("%s leads to %s (%v)", path, to, err)
 					}
 				}
 				return nil

@@ -109,6 +109,9 @@ func (u *unpacking) take(h *tar.Header, content io.Reader) error {
 		return nil // the folder that is there
 	}
 	h.Name = filepath.FromSlash(name)
+	if throughLink(u.root, h.Name) {
+		return fmt.Errorf("the provider sent %q by way of a link", h.Name)
+	}
 	switch h.Typeflag {
 	case tar.TypeDir:
 		if info, err := u.root.Lstat(h.Name); err == nil && info.IsDir() {
@@ -130,6 +133,17 @@ func (u *unpacking) take(h *tar.Header, content io.Reader) error {
 	}
 	u.o.Warn(h.Name + " is left out: it is neither a file nor a folder nor a link")
 	return nil
+}
+
+// throughLink reports whether a name leads through a link: then where it ends, and
+// where a link made there would lead, is not what the name says.
+func throughLink(root *os.Root, name string) bool {
+	for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+		if info, err := root.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // giveWay removes what is there, unless it is a folder.

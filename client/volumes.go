@@ -217,7 +217,7 @@ func untar(r io.Reader, dir string) (files, skipped int, err error) {
 			return files, skipped, err
 		}
 		name := filepath.FromSlash(h.Name)
-		if !filepath.IsLocal(name) {
+		if !filepath.IsLocal(name) || throughLink(root, filepath.Clean(name)) {
 			skipped++
 			continue
 		}
