@@ -50,9 +50,15 @@ func child(dir, killAt string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	h, err := newHarness(dir, harnessOptions{commit: func(n uint64, done bool) {
+	w, err := openWorld(filepath.Join(dir, "world.json"))
+	if err != nil {
+		return err
+	}
+	h, err := newHarnessOver(w, dir, harnessOptions{commit: func(n uint64, done bool) {
 		if at != "" && strconv.FormatUint(n, 10) == at && done == (when == "after") {
-			os.Exit(killed) // like kill -9: nothing is flushed, nobody is told
+			// Like kill -9 for the provider: nothing is flushed, nobody is told. The
+			// world is not killed in the middle of a change.
+			w.change(func() { os.Exit(killed) })
 		}
 	}})
 	if err != nil {

@@ -542,21 +542,31 @@ func (r worldRuntime) Start(_ context.Context, _ compute.Prepared, run compute.R
 	if err := os.MkdirAll(run.Out(), 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(run.Dir, "state"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return nil, compute.ErrExists
-	}
+	end := time.Now().Add(r.life)
+	var err error
+	// A task is there and counted, or neither.
+	r.w.change(func() {
+		if err = begin(run, end); err == nil {
+			r.w.Starts[run.ID]++
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	end := time.Now().Add(r.life)
-	_, err = f.WriteString(end.Format(time.RFC3339Nano))
-	if err := errors.Join(err, f.Close(), os.WriteFile(run.Stdout(), []byte("hello "+run.ID+"\n"), 0o600),
-		os.WriteFile(filepath.Join(run.Out(), "result"), []byte(run.ID), 0o600)); err != nil {
-		return nil, err
-	}
-	r.w.change(func() { r.w.Starts[run.ID]++ })
 	return r.task(run, end), nil
+}
+
+func begin(run compute.Run, end time.Time) error {
+	f, err := os.OpenFile(filepath.Join(run.Dir, "state"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return compute.ErrExists
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(end.Format(time.RFC3339Nano))
+	return errors.Join(err, f.Close(), os.WriteFile(run.Stdout(), []byte("hello "+run.ID+"\n"), 0o600),
+		os.WriteFile(filepath.Join(run.Out(), "result"), []byte(run.ID), 0o600))
 }
 
 func (r worldRuntime) Recover(_ context.Context, run compute.Run) (compute.Task, error) {
