@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// killContainers ends the containers of a provider's home and who stands over
-// them. They are made to outlive the provider's process, which a machine without
+// killJobs ends the jobs of a provider's home: its WebAssembly workers, and its
+// containers with who stands over them. They are made to outlive the provider's process, which a machine without
 // power does not let them.
-func killContainers(home string) {
+func killJobs(home string) {
 	for _, pid := range supervisors(home) {
 		inside := children(pid)
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -2,5 +2,5 @@
 
 package devnet
 
-// killContainers: there are none.
-func killContainers(string) {}
+// killJobs: there are none.
+func killJobs(string) {}

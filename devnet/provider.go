@@ -136,12 +136,16 @@ func (p *Provider) Start() error { return p.role.start() }
 // Stop ends the provider in an orderly way.
 func (p *Provider) Stop() { p.role.stop() }
 
-// Kill ends the provider and its jobs at once, as a power cut would. Inside one
+// Kill ends the provider's process at once; its jobs outlive it. Inside one
 // process it is the same as Stop.
-func (p *Provider) Kill() {
+func (p *Provider) Kill() { p.role.kill() }
+
+// CutPower ends the provider and its jobs at once. Inside one process it is the
+// same as Stop.
+func (p *Provider) CutPower() {
 	p.role.kill()
 	if p.n.cfg.Mode == Processes {
-		killContainers(p.Home)
+		killJobs(p.Home)
 	}
 }
 

@@ -112,7 +112,7 @@ func TestProviderKilledMidJob(t *testing.T) {
 		})
 		return ok
 	})
-	alice.Kill()
+	alice.CutPower()
 	t.Log("alice is dead")
 	res, err := h.Wait(deadline(t, 5*patience))
 	if err != nil {

@@ -153,7 +153,7 @@ func powerCut(ctx context.Context, o ExampleOptions, n *devnet.Network) string {
 	if p == nil {
 		return ""
 	}
-	p.Kill()
+	p.CutPower()
 	o.Say(fmt.Sprintf("killed %s and all its containers in the middle of the work; it comes back in %s", p.Name, dark))
 	select {
 	case <-time.After(dark):
