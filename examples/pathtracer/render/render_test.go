@@ -80,7 +80,7 @@ func TestTreeFindsWhatLookingAtAllFinds(t *testing.T) {
 	}
 	m := newMesh(points, faces)
 	hits := 0
-	for range 2000 {
+	for range 8000 {
 		o, d := random().Scale(3), random().Unit()
 		if r.IntN(4) == 0 { // along an axis, where slabs divide by zero
 			d = []Vec{{1, 0, 0}, {0, -1, 0}, {0, 0, 1}}[r.IntN(3)]
