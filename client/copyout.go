@@ -122,7 +122,7 @@ func (u *unpacking) take(h *tar.Header, content io.Reader) error {
 	case tar.TypeReg:
 		return u.file(h, content)
 	case tar.TypeSymlink:
-		if !filepath.IsLocal(filepath.Join(filepath.Dir(h.Name), h.Linkname)) || filepath.IsAbs(h.Linkname) { //nolint:gosec // it is judged, not opened: everything is written through an os.Root
+		if leadsOutside(h.Name, h.Linkname) {
 			u.o.Warn(fmt.Sprintf("the link %s is left out: it leads outside, to %s", h.Name, h.Linkname))
 			return nil
 		}
@@ -144,6 +144,12 @@ func throughLink(root *os.Root, name string) bool {
 		}
 	}
 	return false
+}
+
+// leadsOutside reports whether a link of that name to that target leaves the folder
+// that is unpacked into.
+func leadsOutside(name, target string) bool {
+	return filepath.IsAbs(target) || !filepath.IsLocal(filepath.Join(filepath.Dir(name), filepath.FromSlash(target)))
 }
 
 // giveWay removes what is there, unless it is a folder.

@@ -225,7 +225,7 @@ func untar(r io.Reader, dir string) (files, skipped int, err error) {
 		case tar.TypeDir:
 			err = root.MkdirAll(name, 0o755)
 		case tar.TypeSymlink:
-			if !filepath.IsLocal(filepath.Join(filepath.Dir(name), filepath.FromSlash(h.Linkname))) || filepath.IsAbs(h.Linkname) {
+			if leadsOutside(name, h.Linkname) {
 				skipped++
 				continue
 			}

@@ -338,15 +338,9 @@ func (m *stall) quote(_ context.Context, _ peer.ID, q p2p.QuoteRequest) (p2p.Quo
 		Rate: result.Rate, Denom: m.tariff.denom, Moniker: p2p.Printable(m.cfg.Moniker, p2p.MaxID, false),
 		Misses: refusals(result.Misses), Record: m.joining(),
 	}
-	switch {
-	case m.paused.Load():
-		reply.Misses = append(reply.Misses, p2p.Refusal{Subject: "busy", Hint: "this provider takes no new work"})
-	case m.closed.Load() != nil:
-		reply.Misses = append(reply.Misses, *m.closed.Load())
-	case m.owned.Load() != nil:
-		reply.Misses = append(reply.Misses, p2p.Refusal{Subject: "busy", Hint: ownedHint})
-	case m.d.diskFull():
-		reply.Misses = append(reply.Misses, p2p.Refusal{Subject: "disk", Hint: errDisk.Error()})
+	// A price can be told without sight of the chain; a bid cannot be made.
+	if cause, r := m.silence(m.tip()); cause != "" && cause != CauseChain {
+		reply.Misses = append(reply.Misses, r)
 	}
 	if len(reply.Misses) > 16 {
 		reply.Misses = reply.Misses[:16]
