@@ -40,8 +40,11 @@ func (o *ownership) run(ctx context.Context) error {
 	defer look.Stop()
 	for {
 		now := time.Now()
-		v := watch.Look(o.sensor.Read(ctx), now)
-		o.apply(v, now)
+		var seen idle.Reading
+		if o.rules.WhileIdle { // else it would wake graphics cards for nothing
+			seen = o.sensor.Read(ctx)
+		}
+		o.apply(watch.Look(seen, now), now)
 		select {
 		case <-ctx.Done():
 			return nil
