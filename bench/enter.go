@@ -18,7 +18,7 @@ import (
 	"github.com/moyai-network/moyai/bench/measure"
 	"github.com/moyai-network/moyai/client"
 	"github.com/moyai-network/moyai/client/chain"
-	"github.com/moyai-network/moyai/compute/container/pack"
+	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/devnet"
 	"github.com/moyai-network/moyai/mechanism/amount"
 )

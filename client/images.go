@@ -12,7 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/moyai-network/moyai/compute/container/pull"
+	"github.com/moyai-network/moyai/compute/image/pull"
 	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/wire/sealed"

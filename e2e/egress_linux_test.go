@@ -15,8 +15,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/moyai-network/moyai/client/chain"
-	"github.com/moyai-network/moyai/compute/container/pack"
 	"github.com/moyai-network/moyai/compute/egress/flowlog"
+	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 

@@ -19,7 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/moyai-network/moyai/client/chain"
-	"github.com/moyai-network/moyai/compute/container/pack"
+	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/devnet"
 )
 

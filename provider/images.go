@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/container/pull"
+	"github.com/moyai-network/moyai/compute/image/pull"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/p2p"
 )

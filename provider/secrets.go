@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/moyai-network/moyai/compute/container/pull"
+	"github.com/moyai-network/moyai/compute/image/pull"
 	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/wire/sealed"

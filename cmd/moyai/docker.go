@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/moyai-network/moyai/client"
-	"github.com/moyai-network/moyai/compute/container/pull"
+	"github.com/moyai-network/moyai/compute/image/pull"
 )
 
 // docker are the flags of `run` that people know from there.

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/image/launch"
 )
 
 // Name is the runtime's name in manifests.
@@ -84,7 +85,7 @@ type Config struct {
 }
 
 // idsPerContainer is what images expect of user ids.
-const idsPerContainer = 65536
+const idsPerContainer = launch.IDs
 
 // EnsureDefaults fills in what was left zero.
 func (c *Config) EnsureDefaults() {

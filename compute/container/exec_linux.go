@@ -16,6 +16,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/image/launch"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -116,7 +117,7 @@ func (t *task) describe(e *compute.Exec) (*specs.Process, uint32, error) {
 		p.Env = compute.MergeEnv(p.Env, toolEnv)
 	}
 	if e.Dir != "" {
-		if p.Cwd = path.Clean(e.Dir); notOfImage(p.Cwd) {
+		if p.Cwd = path.Clean(e.Dir); launch.NotOfImage(p.Cwd) {
 			return nil, 0, fmt.Errorf("%w: working directory %.100q is not part of the image", compute.ErrInvalidSpec, e.Dir)
 		}
 	}
@@ -146,7 +147,7 @@ func (t *task) become(p *specs.Process, name string) error {
 	if err := errors.Join(err, groupErr); err != nil {
 		return unavailable("read the image's users", err)
 	}
-	u, err := lookUp(name, passwd, group)
+	u, err := launch.LookUp(name, passwd, group)
 	if err != nil {
 		return fmt.Errorf("%w: the image cannot run as %.100q: %w", compute.ErrBadProgram, name, err)
 	}

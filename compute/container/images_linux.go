@@ -20,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/container/internal/archive"
+	"github.com/moyai-network/moyai/compute/image/archive"
+	"github.com/moyai-network/moyai/compute/image/launch"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -49,10 +50,7 @@ type image struct {
 	View     string   // the snapshot that keeps them
 	Unpacked int64
 
-	Env, Entrypoint, Cmd []string
-	WorkingDir           string
-	User                 user
-	Passwd, Group        []byte // its own user database
+	launch.Plan // how to run it
 }
 
 // maxRecord bounds a record: a configuration and a path per layer.
@@ -128,18 +126,17 @@ func (s *images) add(ctx context.Context, program, hash string) error {
 	if err != nil {
 		return err
 	}
-	img, err := fromConfig(checked)
+	plan, err := launch.Of(checked)
 	if err != nil {
 		return err
 	}
 	if err := a.Verify(ctx, checked); err != nil {
 		return err
 	}
-	if img.User, err = lookUp(checked.Config.User, checked.Passwd, checked.Group); err != nil {
-		return badImage("%w", err)
+	if err := plan.As(checked); err != nil {
+		return err
 	}
-	img.Passwd, img.Group = checked.Passwd, checked.Group
-	img.Unpacked = checked.Unpacked
+	img := &image{Plan: *plan, Unpacked: checked.Unpacked}
 	if err := s.makeRoom(ctx, img.Unpacked); err != nil {
 		return err
 	}
@@ -208,7 +205,7 @@ func (s *images) hash(ctx context.Context, path string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		index, err := taskrecord.Bounded(filepath.Join(path, "index.json"), maxRecord)
 		if err != nil {
-			return "", badImage("it is a folder without an index.json: %v", err)
+			return "", launch.Bad("it is a folder without an index.json: %v", err)
 		}
 		sum := sha256.Sum256(append([]byte("oci layout\n"), index...))
 		return hex.EncodeToString(sum[:]), nil

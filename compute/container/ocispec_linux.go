@@ -60,7 +60,7 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 		Process: &specs.Process{
 			User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: who.Groups},
 			Args:            p.command,
-			Env:             p.image.environment(p.spec.Env, run.Env),
+			Env:             p.image.Environment(p.spec.Env, run.Env),
 			Cwd:             p.image.WorkingDir,
 			Capabilities:    &specs.LinuxCapabilities{Bounding: none, Effective: none, Permitted: none, Inheritable: none, Ambient: none},
 			Rlimits:         rlimits(limits, largest(p.spec.Volumes)),

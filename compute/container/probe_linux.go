@@ -16,9 +16,9 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/internal/volume"
-	"github.com/moyai-network/moyai/compute/container/pack"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/egress"
+	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 

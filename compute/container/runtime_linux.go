@@ -229,7 +229,7 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if err != nil {
 		return nil, err
 	}
-	command, err := img.command(spec.Args)
+	command, err := img.Command(spec.Args)
 	if err != nil {
 		held.Close()
 		return nil, err

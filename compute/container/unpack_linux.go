@@ -17,7 +17,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/container/internal/archive"
+	"github.com/moyai-network/moyai/compute/image/archive"
+	"github.com/moyai-network/moyai/compute/image/launch"
 )
 
 // snapshotter is the only one whose layers a supervisor can show with shifted
@@ -131,7 +132,7 @@ func whoseFault(ctx context.Context, err error) error {
 	if len(text) > most {
 		text = text[:most/3] + " … " + text[len(text)-most/3:]
 	}
-	return badImage("its layers cannot be unpacked: %s", text)
+	return launch.Bad("its layers cannot be unpacked: %s", text)
 }
 
 func failed(ctx context.Context, what string, err error) error {

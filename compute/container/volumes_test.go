@@ -16,7 +16,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/internal/volume"
-	"github.com/moyai-network/moyai/compute/container/pack"
+	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 

@@ -44,7 +44,7 @@ var houses = []house{
 	{Dir: "cmd/moyai-worker", May: []string{"compute", "internal"}, Why: "a job's child starts in milliseconds only while it links next to nothing"},
 	{Dir: "cmd/moyai-egress", May: []string{"compute", "internal"}, Why: "it stands beside a task and reads what strangers send: it links a network stack and nothing else"},
 	{Dir: "cmd", Anyone: true, Why: "a binary composes roles"},
-	{Dir: "examples/debimage", May: []string{"compute/container/pack"}, Why: "it writes images, and knows nothing of who runs them"},
+	{Dir: "examples/debimage", May: []string{"compute/image/pack"}, Why: "it writes images, and knows nothing of who runs them"},
 	{Dir: "examples", May: []string{"client"}, Why: "an example shows what a stranger can do with the public SDK"},
 }
 

@@ -1,4 +1,9 @@
-package container
+// Package launch reads out of an image how it is to be run: what program, as whom,
+// where, with which environment. What an image says is a stranger's word: it is
+// bounded and checked here.
+//
+// It runs nothing and knows no engine.
+package launch
 
 import (
 	"bufio"
@@ -9,11 +14,22 @@ import (
 	"strings"
 
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/container/internal/archive"
+	"github.com/moyai-network/moyai/compute/image/archive"
 )
 
-// user is who a container runs as, in its own numbers.
-type user struct {
+// Plan is how an image is to be run. It is plain data, so that a record can keep it.
+type Plan struct {
+	Env, Entrypoint, Cmd []string
+	WorkingDir           string
+	User                 User
+	Passwd, Group        []byte // its own user database
+}
+
+// IDs is how many user ids an image may expect to have.
+const IDs = 65536
+
+// User is who a container runs as, in its own numbers.
+type User struct {
 	UID, GID uint32
 	Groups   []uint32
 }
@@ -21,20 +37,23 @@ type user struct {
 // maxGroups bounds supplementary groups.
 const maxGroups = 1024
 
-// fromConfig takes over what an image says about how to run it.
-func fromConfig(img *archive.Image) (*image, error) {
+// Of takes over what an image says about how to run it. Its user is found by As, once
+// the image was verified.
+//
+// Errors: compute.ErrBadProgram.
+func Of(img *archive.Image) (*Plan, error) {
 	c := &img.Config
 	bytes := len(c.WorkingDir) + len(c.User)
 	for _, list := range [][]string{c.Env, c.Entrypoint, c.Cmd} {
 		for _, s := range list {
 			if strings.IndexByte(s, 0) >= 0 {
-				return nil, badImage("its configuration contains a zero byte")
+				return nil, Bad("its configuration contains a zero byte")
 			}
 			bytes += len(s)
 		}
 	}
 	if len(c.Env) > compute.MaxEnv || len(c.Entrypoint)+len(c.Cmd) > compute.MaxArgs || bytes > compute.MaxArgBytes {
-		return nil, badImage("its environment and command take %d bytes, at most %d are accepted", bytes, compute.MaxArgBytes)
+		return nil, Bad("its environment and command take %d bytes, at most %d are accepted", bytes, compute.MaxArgBytes)
 	}
 	var env []string
 	for _, e := range c.Env {
@@ -47,16 +66,16 @@ func fromConfig(img *archive.Image) (*image, error) {
 		dir = "/"
 	}
 	dir = path.Clean("/" + dir)
-	if notOfImage(dir) {
-		return nil, badImage("its working directory %.100q is not part of it", dir)
+	if NotOfImage(dir) {
+		return nil, Bad("its working directory %.100q is not part of it", dir)
 	}
-	return &image{Env: env, Entrypoint: c.Entrypoint, Cmd: c.Cmd, WorkingDir: dir}, nil
+	return &Plan{Env: env, Entrypoint: c.Entrypoint, Cmd: c.Cmd, WorkingDir: dir}, nil
 }
 
-// notOfImage reports that a working directory is the kernel's. One there was once
+// NotOfImage reports that a working directory is the kernel's. One there was once
 // a way to an open folder of the host (CVE-2024-21626). runc looks out for it; no
 // honest program needs it.
-func notOfImage(dir string) bool {
+func NotOfImage(dir string) bool {
 	for _, system := range []string{"/proc", "/sys", "/dev"} {
 		if dir == system || strings.HasPrefix(dir, system+"/") {
 			return true
@@ -65,36 +84,47 @@ func notOfImage(dir string) bool {
 	return false
 }
 
-// command is what runs: the entrypoint, then the arguments given, or the image's
+// Command is what runs: the entrypoint, then the arguments given, or the image's
 // own where none are, as container engines do.
-func (i *image) command(args []string) ([]string, error) {
+func (p *Plan) Command(args []string) ([]string, error) {
 	if len(args) == 0 {
-		args = i.Cmd
+		args = p.Cmd
 	}
-	command := append(append([]string{}, i.Entrypoint...), args...)
+	command := append(append([]string{}, p.Entrypoint...), args...)
 	if len(command) == 0 {
-		return nil, badImage("it names neither an entrypoint nor a command: say what to run")
+		return nil, Bad("it names neither an entrypoint nor a command: say what to run")
 	}
 	if command[0] == "" {
-		return nil, badImage("the first word of its command is empty")
+		return nil, Bad("the first word of its command is empty")
 	}
 	return command, nil
 }
 
-// environment is the image's, with a place for files that programs keep in HOME,
+// Environment is the image's, with a place for files that programs keep in HOME,
 // as the image's own home cannot be written.
-func (i *image) environment(more ...[]string) []string {
-	env := compute.MergeEnv([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"}, i.Env)
+func (p *Plan) Environment(more ...[]string) []string {
+	env := compute.MergeEnv([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"}, p.Env)
 	for _, list := range more {
 		env = compute.MergeEnv(env, list)
 	}
 	return env
 }
 
-// lookUp finds who an image's USER is: "", "name", "1000", "name:group",
+// As settles who the program runs as, from a verified image.
+//
+// Errors: compute.ErrBadProgram.
+func (p *Plan) As(img *archive.Image) (err error) {
+	if p.User, err = LookUp(img.Config.User, img.Passwd, img.Group); err != nil {
+		return Bad("%w", err)
+	}
+	p.Passwd, p.Group = img.Passwd, img.Group
+	return nil
+}
+
+// LookUp finds who an image's USER is: "", "name", "1000", "name:group",
 // "1000:1000". The databases are the image's own, and so is the error.
-func lookUp(spec string, passwd, group []byte) (user, error) {
-	var u user
+func LookUp(spec string, passwd, group []byte) (User, error) {
+	var u User
 	name, groupName, hasGroup := strings.Cut(spec, ":")
 	if name == "" {
 		name = "0"
@@ -171,12 +201,13 @@ func id(s string) (uint32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%.100q is not a number", s)
 	}
-	if n >= idsPerContainer-1 {
-		return 0, fmt.Errorf("%d is not below %d, the most that a container has here", n, idsPerContainer-1)
+	if n >= IDs-1 {
+		return 0, fmt.Errorf("%d is not below %d, the most that a container has here", n, IDs-1)
 	}
 	return uint32(n), nil
 }
 
-func badImage(format string, args ...any) error {
+// Bad says that an image cannot be run, and why.
+func Bad(format string, args ...any) error {
 	return fmt.Errorf("%w: the image cannot be run: %w", compute.ErrBadProgram, fmt.Errorf(format, args...))
 }

@@ -17,7 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/container/pack"
+	"github.com/moyai-network/moyai/compute/image/pack"
 )
 
 var small = Limits{UnpackedBytes: 1 << 20, Entries: 50, Layers: 4}
