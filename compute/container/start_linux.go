@@ -20,6 +20,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/cgroup"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -108,7 +109,7 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 		return fail(unavailable("identify the supervisor", err))
 	}
 	if reply.PID > 0 { // else the image cannot run its program, which is a result
-		if s.Cgroup, err = supervise.CgroupOf(reply.PID); err != nil {
+		if s.Cgroup, err = cgroup.Of(reply.PID); err != nil {
 			return fail(unavailable("find the container's control group", err))
 		}
 		if s.Init, err = taskrecord.Identify(reply.PID); err != nil {

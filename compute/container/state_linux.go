@@ -11,6 +11,8 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/account"
+	"github.com/moyai-network/moyai/compute/internal/cgroup"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -27,7 +29,7 @@ type state struct {
 	Init    taskrecord.Process
 	Started time.Time
 	Limits  compute.Limits
-	Cgroup  supervise.Cgroup
+	Cgroup  cgroup.Group
 }
 
 // The image's own user database, in the bundle: for who enters later.
@@ -53,7 +55,7 @@ func layOut(run compute.Run, img *image, uid, gid int) error {
 		run.Stdout(): nil, run.Stderr(): nil,
 		filepath.Join(run.Dir, supervise.WorkerLog):    nil,
 		filepath.Join(run.Dir, supervise.CountersFile): nil,
-		filepath.Join(run.Dir, supervise.FinalFile):    bytes.Repeat([]byte{' '}, supervise.FinalRoom),
+		filepath.Join(run.Dir, account.File):           bytes.Repeat([]byte{' '}, account.Room),
 
 		filepath.Join(run.Dir, supervise.BundleDir, passwdFile): img.Passwd,
 		filepath.Join(run.Dir, supervise.BundleDir, groupFile):  img.Group,

@@ -13,6 +13,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
+	"github.com/moyai-network/moyai/compute/internal/account"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -92,14 +93,14 @@ func (t *task) await() {
 // settle reads the supervisor's account, or gives one in its place: then its
 // container may still run, and must not.
 func (t *task) settle() compute.Result {
-	f, ok := supervise.ReadFinal(t.run.Dir)
+	f, ok := account.Read(t.run.Dir)
 	if ok {
-		return fromFinal(f)
+		return f.Result()
 	}
 	err := t.state.OCI.Delete(t.state.Container)
 	os.RemoveAll(filepath.Join(t.run.Dir, supervise.BundleDir))
 	u := t.measure()
-	f = supervise.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes, EgressBytes: u.EgressBytes,
+	f = account.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes, EgressBytes: u.EgressBytes,
 		Message: "the task was gone when the provider came back, and left no word how it ended"}
 	if t.state.ThisBoot() {
 		f.Reason = compute.ReasonCrashed.String()
@@ -107,19 +108,12 @@ func (t *task) settle() compute.Result {
 	}
 	if err == nil {
 		os.Remove(t.state.Lock)
-		err = supervise.WriteFinal(t.run.Dir, f)
+		err = account.Write(t.run.Dir, f)
 	}
 	if err != nil {
 		f.Message += fmt.Sprintf(" (and it could not be cleared away: %v)", err)
 	}
-	return fromFinal(f)
-}
-
-func fromFinal(f supervise.Final) compute.Result {
-	return compute.Result{
-		Reason: compute.ParseReason(f.Reason), ExitCode: f.ExitCode, Message: f.Message, LogsTruncated: f.LogsTruncated,
-		Usage: compute.Usage{Wall: f.Wall, CPU: f.CPU, MemoryPeak: f.MemoryPeak, OutputBytes: f.OutputBytes, LogBytes: f.LogBytes, EgressBytes: f.EgressBytes},
-	}
+	return f.Result()
 }
 
 // ID implements compute.Task.
@@ -147,7 +141,7 @@ func (t *task) Stop(ctx context.Context, grace time.Duration) error {
 		return nil
 	default:
 	}
-	if err := supervise.AskToStop(t.run.Dir, grace); err != nil {
+	if err := account.AskToStop(t.run.Dir, grace); err != nil {
 		// A full disk must not keep a task alive: without its wish, the
 		// supervisor ends the container at once.
 		grace = 0

@@ -10,15 +10,9 @@
 package supervise
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
 )
 
@@ -50,22 +44,14 @@ const (
 
 // Files in a task's directory.
 const (
-	StateFile    = "task.json"  // the caller's record, written before the first instruction
-	FinalFile    = "final.json" // the supervisor's account, written after the last
-	CountersFile = "counters"   // bytes under /out, as last measured
-	EgressFile   = "egress"     // bytes to and from the internet (uplink.Count)
-	BundleDir    = "bundle"     // the OCI bundle and scratch of the supervisor
-	RuncLog      = "runc.log"   // what runc or runsc said, in the bundle
-	PanicLog     = "panic.log"  // the last words of gVisor's kernel, beside it
+	StateFile    = "task.json" // the caller's record, written before the first instruction
+	CountersFile = "counters"  // bytes under /out, as last measured
+	EgressFile   = "egress"    // bytes to and from the internet (uplink.Count)
+	BundleDir    = "bundle"    // the OCI bundle and scratch of the supervisor
+	RuncLog      = "runc.log"  // what runc or runsc said, in the bundle
+	PanicLog     = "panic.log" // the last words of gVisor's kernel, beside it
 	WorkerLog    = "supervisor.log"
 )
-
-// stopPrefix begins the names of wishes to end a container.
-const stopPrefix = "stop."
-
-// FinalRoom is how many spaces FinalFile holds from the start, so that an account
-// can be given when the container has filled the disk.
-const FinalRoom = 8 << 10
 
 // maxMessage bounds what the caller and the supervisor say to each other.
 const maxMessage = 4 << 20
@@ -103,6 +89,17 @@ type Job struct {
 	Egress *uplink.Job
 }
 
+// limits are what the container is held to, as an account of its end has them.
+func (j *Job) limits() compute.Limits {
+	return compute.Limits{
+		MemoryBytes: j.MemoryBytes, OutputBytes: j.OutputBytes, OutputFiles: j.OutputFiles,
+		LogBytes: j.LogBytes, TruncateLogs: j.TruncateLogs, Timeout: j.Timeout,
+	}
+}
+
+// CgroupParent holds all containers, whoever started them.
+const CgroupParent = "/moyai/"
+
 // Reply is the supervisor's answer, one line of JSON: after the container was
 // created, and again after it was started.
 type Reply struct {
@@ -113,91 +110,3 @@ type Reply struct {
 // Go is what the caller says between the two replies, once its record is
 // written.
 const Go = "go\n"
-
-// Final is the account of how a container ended, written whole, once.
-type Final struct {
-	Reason        string // compute.Reason's name
-	ExitCode      int
-	Message       string
-	LogsTruncated bool
-	Wall, CPU     time.Duration
-	MemoryPeak    uint64
-	OutputBytes   uint64
-	LogBytes      uint64
-	EgressBytes   uint64
-	Done          bool // last field: a torn write cannot have it
-}
-
-// ReadFinal returns the account in dir, if there is a whole one.
-func ReadFinal(dir string) (Final, bool) {
-	var f Final
-	b, err := os.ReadFile(filepath.Join(dir, FinalFile))
-	if err != nil || json.Unmarshal(b, &f) != nil {
-		return Final{}, false
-	}
-	return f, f.Done
-}
-
-// WriteFinal writes the account over the room that was left for it. An account
-// that is already whole is kept: the first word is the true one.
-func WriteFinal(dir string, f Final) error {
-	if _, ok := ReadFinal(dir); ok {
-		return nil
-	}
-	const longest = FinalRoom / 2 // JSON may double a message
-	if len(f.Message) > longest/2 {
-		f.Message = f.Message[:longest/2]
-	}
-	f.Done = true
-	b, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(filepath.Join(dir, FinalFile), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = file.WriteAt(b, 0); err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
-}
-
-// AskToStop leaves a wish in dir: that the container end, by itself if it can
-// within grace. A wish is a file without content, named after its time, so
-// several callers cannot undo each other's: the soonest one stands.
-func AskToStop(dir string, grace time.Duration) error {
-	by := time.Now().Add(max(grace, 0))
-	return os.WriteFile(filepath.Join(dir, stopPrefix+strconv.FormatInt(by.UnixNano(), 10)), nil, 0o600)
-}
-
-// graceLeft is the time until the soonest wish in dir. None that can be read is
-// none: somebody wanted an end.
-func graceLeft(dir string) time.Duration {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0
-	}
-	var soonest int64
-	for _, e := range entries {
-		if digits, ok := strings.CutPrefix(e.Name(), stopPrefix); ok {
-			if by, err := strconv.ParseInt(digits, 10, 64); err == nil && (soonest == 0 || by < soonest) {
-				soonest = by
-			}
-		}
-	}
-	return time.Until(time.Unix(0, soonest))
-}
-
-// size writes n bytes as people read them.
-func size(n uint64) string {
-	for _, unit := range []struct {
-		shift uint
-		name  string
-	}{{30, "GiB"}, {20, "MiB"}, {10, "KiB"}} {
-		if n >= 1<<unit.shift && n%(1<<unit.shift) == 0 {
-			return fmt.Sprintf("%d %s", n>>unit.shift, unit.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
-}

@@ -19,6 +19,9 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
+	"github.com/moyai-network/moyai/compute/internal/cgroup"
+	"github.com/moyai-network/moyai/compute/internal/outdir"
+	"github.com/moyai-network/moyai/compute/internal/tasklog"
 )
 
 // Main runs the mode that args name and returns the process's exit code.
@@ -46,11 +49,11 @@ func Main(args []string) int {
 type supervisor struct {
 	job    Job
 	locks  []*os.File
-	logs   *logs
+	logs   *tasklog.Logs
 	pid    int
 	pidfd  int
 	end    <-chan syscall.WaitStatus // of pid
-	cgroup Cgroup
+	cgroup cgroup.Group
 	door   *door          // nil where there is nothing to enter
 	uplink *uplink.Uplink // nil without egress
 	begun  time.Time
@@ -62,7 +65,7 @@ type supervisor struct {
 	refused string         // why its program cannot be executed, if so
 	why     compute.Reason // why we killed it, if we did
 	asked   bool           // SIGTERM was sent
-	out     used           // as last measured
+	out     outdir.Used    // as last measured
 }
 
 // stand does the whole of it: create, wait for the caller's word, start, watch,
@@ -148,7 +151,7 @@ func (s *supervisor) create() error {
 		return err
 	}
 	defer stdin.Close()
-	s.logs = newLogs(s.job.LogBytes)
+	s.logs = tasklog.New(s.job.LogBytes)
 	stdout, err := s.stream("stdout")
 	if err != nil {
 		return err
@@ -223,7 +226,7 @@ func (s *supervisor) stream(name string) (*os.File, error) {
 	if err := w.Chown(s.job.UID, s.job.GID); err != nil {
 		return nil, errors.Join(err, to.Close(), r.Close(), w.Close())
 	}
-	s.logs.carry(r, to)
+	s.logs.Carry(r, to)
 	return w, nil
 }
 
@@ -241,7 +244,7 @@ func (s *supervisor) hold(pidFile string) error {
 	if s.pidfd, err = unix.PidfdOpen(s.pid, 0); err != nil {
 		return fmt.Errorf("take hold of the container's process: %w", err)
 	}
-	s.cgroup, err = CgroupOf(s.pid)
+	s.cgroup, err = cgroup.Of(s.pid)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/internal/cgroup"
 )
 
 // OCI is the program that makes containers: runc, or gVisor's runsc, which has
@@ -79,7 +80,7 @@ func (o OCI) Delete(id string) error {
 // forget removes what the program itself does not know of: a container that it was
 // killed over has a control group and processes, but no record.
 func (o OCI) forget(id string) error {
-	err := clearGroups(CgroupParent + id)
+	err := cgroup.Clear(CgroupParent + id)
 	if o.GVisor() {
 		err = errors.Join(err, os.RemoveAll(o.root(id)))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/moyai-network/moyai/compute/internal/cgroup"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -18,7 +19,7 @@ const rounds = 100
 //
 // They are stopped first: a fork bomb whose members are killed one by one has
 // room for new ones, and one whose members are stopped has not.
-func killSession(c Cgroup, session int) {
+func killSession(c cgroup.Group, session int) {
 	for range rounds {
 		stopped := map[int]bool{}
 		for fresh := true; fresh; {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
+	"github.com/moyai-network/moyai/compute/internal/account"
+	"github.com/moyai-network/moyai/compute/internal/outdir"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -45,7 +47,7 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	var graceOver, tooFree <-chan time.Time
-	alarm, cutOff := s.logs.alarm, s.cutOff()
+	alarm, full, cutOff := s.logs.Alarm(), s.logs.Full(), s.cutOff()
 	for {
 		select {
 		case status := <-s.end: // the kernel has ended all others of its pid namespace with it
@@ -53,7 +55,7 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 			end.cpu, end.peak = s.cgroup.Usage()
 			end.oom = s.cgroup.OutOfMemory(s.job.MemoryBytes + s.job.OverheadBytes)
 			end.broke = s.broke(end.status)
-			end.disk = diskFull(s.job.Dir)
+			end.disk = outdir.DiskFull(s.job.Dir)
 			return end
 		case <-deadline.C:
 			s.kill(compute.ReasonDeadline)
@@ -69,9 +71,9 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 		case <-cutOff:
 			cutOff = nil
 			s.kill(compute.ReasonCrashed)
-		case <-s.logs.full:
+		case <-full:
+			full = nil
 			s.kill(compute.ReasonDisk)
-			s.logs.full = nil
 		case why := <-s.unbounded:
 			fmt.Fprintln(os.Stderr, "supervise: the limit of processes could not be set:", why)
 			tooFree = time.After(endingPatience)
@@ -91,12 +93,15 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 
 // look measures what was written and ends what wrote too much.
 func (s *supervisor) look() {
-	s.out = measure(filepath.Join(s.job.Dir, "out"), &s.job, s.cgroup.Processes())
-	writeCounter(s.job.Dir, s.out.bytes)
-	if s.out.over(&s.job, s.logs.kept.Load()) {
+	s.out = outdir.Measure(filepath.Join(s.job.Dir, "out"), s.job.room(), s.cgroup.Processes())
+	writeCounter(s.job.Dir, s.out.Bytes)
+	if s.out.Over(s.job.room(), s.logs.Kept()) {
 		s.kill(compute.ReasonOutputLimit)
 	}
 }
+
+// room is what the container may have under /out.
+func (j *Job) room() outdir.Limits { return outdir.Limits{Bytes: j.OutputBytes, Files: j.OutputFiles} }
 
 // kill ends the container and remembers why, the first reason winning.
 func (s *supervisor) kill(why compute.Reason) {
@@ -110,7 +115,7 @@ func (s *supervisor) kill(why compute.Reason) {
 
 // askToEnd does what a caller's wish says: at once, or after some grace.
 func (s *supervisor) askToEnd() <-chan time.Time {
-	grace := graceLeft(s.job.Dir)
+	grace := account.GraceLeft(s.job.Dir)
 	if grace <= 0 {
 		s.kill(compute.ReasonStopped)
 		return nil
@@ -129,20 +134,20 @@ func (s *supervisor) account(end ended) error {
 	s.disconnect()
 	s.drain()
 	dir := filepath.Join(s.job.Dir, "out")
-	s.out = measure(dir, &s.job, nil)
-	tidy(dir)
-	writeCounter(s.job.Dir, s.out.bytes)
+	s.out = outdir.Measure(dir, s.job.room(), nil)
+	outdir.Tidy(dir)
+	writeCounter(s.job.Dir, s.out.Bytes)
 	f := s.judge(end)
 	f.Wall, f.CPU, f.MemoryPeak = time.Since(s.begun), end.cpu, end.peak
-	f.OutputBytes, f.LogBytes = s.out.bytes, s.logs.kept.Load()
+	f.OutputBytes, f.LogBytes = s.out.Bytes, s.logs.Kept()
 	if e := s.job.Egress; e != nil {
 		f.EgressBytes = uplink.Count(e.Counter)
 		if f.Message != "" && uplink.Count(e.Egress.Ledger) >= e.Egress.Bytes {
-			f.Message += fmt.Sprintf(" (its egress budget of %s is spent)", size(e.Egress.Bytes))
+			f.Message += fmt.Sprintf(" (its egress budget of %s is spent)", account.Size(e.Egress.Bytes))
 		}
 	}
-	f.LogsTruncated = s.job.TruncateLogs && s.logs.over.Load()
-	err := WriteFinal(s.job.Dir, f)
+	f.LogsTruncated = s.job.TruncateLogs && s.logs.Over()
+	err := account.Write(s.job.Dir, f)
 	s.remove()
 	return err
 }
@@ -152,7 +157,7 @@ func (s *supervisor) account(end ended) error {
 func (s *supervisor) drain() {
 	done := make(chan struct{})
 	go func() {
-		s.logs.wait.Wait()
+		s.logs.Wait()
 		close(done)
 	}()
 	select {
@@ -161,56 +166,13 @@ func (s *supervisor) drain() {
 	}
 }
 
-// judge decides the reason. What the container did by itself comes before what
-// we did to it, and a limit it broke before how it broke.
-func (s *supervisor) judge(end ended) Final {
-	job := &s.job
-	logsOver := s.logs.over.Load() && !job.TruncateLogs
-	byItself := end.status.Exited()
-	code := -1
-	if byItself {
-		code = end.status.ExitStatus()
-	}
-	failed := code != 0
-	// The largest file a program may write is as large as all of them together.
-	brim := failed && s.out.bytes >= job.OutputBytes || end.status.Signal() == syscall.SIGXFSZ || code == fatal+int(syscall.SIGXFSZ)
-	final := func(why compute.Reason, code int, format string, args ...any) Final {
-		return Final{Reason: why.String(), ExitCode: code, Message: fmt.Sprintf(format, args...)}
-	}
-	switch killed := !byItself && end.status.Signal() == syscall.SIGKILL; {
-	case s.refused != "":
-		return final(compute.ReasonExited, exitNotFound, "the image cannot run that: %s", s.refused)
-	case s.why == compute.ReasonDisk, failed && end.disk:
-		return final(compute.ReasonDisk, -1, "the provider's disk was full")
-	case logsOver:
-		return final(compute.ReasonLogLimit, -1, "the program logged more than its limit of %s: log less, raise the limit, or let logs be truncated", size(job.LogBytes))
-	case s.out.over(job, 0), brim && !end.broke, killed && s.why == compute.ReasonOutputLimit:
-		return final(compute.ReasonOutputLimit, -1, "the program wrote more than its output limit of %s or %d files", size(job.OutputBytes), job.OutputFiles)
-	case s.asked, killed && s.why == compute.ReasonStopped:
-		return final(compute.ReasonStopped, -1, "the task was stopped")
-	case killed && s.why == compute.ReasonDeadline:
-		return final(compute.ReasonDeadline, -1, "the program did not end within its timeout of %v: raise --timeout or give it less to do", job.Timeout)
-	case end.broke && !end.oom:
-		return final(compute.ReasonCrashed, -1, "the sandbox's own kernel failed, not the program")
-	case failed && end.oom:
-		return final(compute.ReasonMemory, code, "the program ran out of its memory limit of %s (files in /tmp, /run and /dev/shm count): raise --memory or use less", size(job.MemoryBytes))
-	case byItself && code == 0:
-		return final(compute.ReasonExited, 0, "")
-	case byItself:
-		return final(compute.ReasonExited, code, "the program exited with code %d: its standard error may say why", code)
-	case killed && s.why == compute.ReasonCrashed:
-		return final(compute.ReasonCrashed, -1, "what carried the container's network ended on the provider's machine, so the container was ended")
-	case killed:
-		return final(compute.ReasonCrashed, -1, "something on the provider's machine killed the container: its owner, or a shortage of memory there")
-	default:
-		sig := end.status.Signal()
-		return final(compute.ReasonExited, fatal+int(sig), "the program was ended by signal %d (%v)", int(sig), sig)
-	}
+// judge decides the reason.
+func (s *supervisor) judge(end ended) account.Final {
+	return account.Judge(s.job.limits(), account.End{
+		Status: end.status, Refused: s.refused, Why: s.why, Asked: s.asked, LogsOver: s.logs.Over(), Out: s.out,
+		OutOfMemory: end.oom, DiskFull: end.disk, Broke: end.broke, CutOff: "what carried the container's network ended on the provider's machine",
+	})
 }
-
-// fatal and more is what shells answer for a program that a signal ended. gVisor's
-// kernel ends with that code when its program was.
-const fatal = 128
 
 // broke reports that gVisor's kernel ended by itself: it leaves a Go program's last
 // words, or says with code 128 that it could not go on.
@@ -222,7 +184,7 @@ func (s *supervisor) broke(status syscall.WaitStatus) bool {
 	case panicked:
 		said, err := taskrecord.Bounded(filepath.Join(s.job.Dir, BundleDir, PanicLog), 1<<20)
 		return err == nil && bytes.Contains(said, []byte("\ngoroutine "))
-	case fatal:
+	case account.Fatal: // as gVisor's kernel ends when its program was killed, too
 		return s.runcSaid(nil) != ""
 	}
 	return false
@@ -230,10 +192,6 @@ func (s *supervisor) broke(status syscall.WaitStatus) bool {
 
 // panicked is what a Go program ends with when it fails by itself.
 const panicked = 2
-
-// exitNotFound is what shells and container engines answer for a program that
-// is not there.
-const exitNotFound = 127
 
 // writeCounter tells who looks how much is under /out. Losing one is no loss.
 func writeCounter(dir string, bytes uint64) {

@@ -1,4 +1,7 @@
-package supervise
+// Package outdir looks at a task's /out from outside: how much is in it, and, when the
+// task has ended, that nothing in it surprises who collects it. What it finds was
+// made by a stranger.
+package outdir
 
 import (
 	"errors"
@@ -11,23 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// used is what a container has on the owner's disk.
-type used struct {
-	bytes, files uint64
-	// unclear says that the tree cannot be walked, as when it is nested deeper
+// Limits are what a task may have there.
+type Limits struct{ Bytes, Files uint64 }
+
+// Used is what a task has on the owner's disk.
+type Used struct {
+	Bytes, Files uint64
+	// Unclear says that the tree cannot be walked, as when it is nested deeper
 	// than paths are long: a way to hide, so it counts as too much.
-	unclear bool
+	Unclear bool
 }
 
-func (u used) over(job *Job, logs uint64) bool {
-	return u.unclear || u.files > job.OutputFiles || u.bytes > job.OutputBytes || logs > job.OutputBytes-u.bytes
+// Over reports that it is too much, logs of so many bytes included.
+func (u Used) Over(l Limits, logs uint64) bool {
+	return u.Unclear || u.Files > l.Files || u.Bytes > l.Bytes || logs > l.Bytes-u.Bytes
 }
 
-// measure adds up all files below dir by their apparent sizes, and the files that
+// Measure adds up all files below dir by their apparent sizes, and the files that
 // processes hold open although no directory shows them any more. It stops once
 // both limits are far behind: a litter bomb must not make looking slow.
-func measure(dir string, job *Job, processes []int) used {
-	var u used
+func Measure(dir string, l Limits, processes []int) Used {
+	var u Used
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -37,17 +44,17 @@ func measure(dir string, job *Job, processes []int) used {
 		case path == dir:
 			return nil
 		}
-		u.files++
+		u.Files++
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			u.bytes += uint64(info.Size())
+			u.Bytes += uint64(info.Size())
 		}
-		if u.files > job.OutputFiles || u.bytes > job.OutputBytes {
+		if u.Files > l.Files || u.Bytes > l.Bytes {
 			return fs.SkipAll
 		}
 		return nil
 	})
-	u.unclear = err != nil
-	u.bytes += hidden(dir, processes)
+	u.Unclear = err != nil
+	u.Bytes += hidden(dir, processes)
 	return u
 }
 
@@ -79,9 +86,9 @@ func hidden(dir string, processes []int) uint64 {
 	return total
 }
 
-// tidy leaves only what a caller can collect without surprise: no FIFO that
+// Tidy leaves only what a caller can collect without surprise: no FIFO that
 // blocks its reader, no socket, no device, and nothing that is set-uid.
-func tidy(dir string) {
+func Tidy(dir string) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return
@@ -112,8 +119,8 @@ func tidy(dir string) {
 	})
 }
 
-// diskFull reports that the file system of dir has no room left to speak of.
-func diskFull(dir string) bool {
+// DiskFull reports that the file system of dir has no room left to speak of.
+func DiskFull(dir string) bool {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {
 		return false

@@ -1,4 +1,4 @@
-package supervise
+package cgroup
 
 import (
 	"bufio"
@@ -14,18 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cgroup is where the kernel accounts for one container, in either version of
+// Group is where the kernel accounts for one container, in either version of
 // the interface. It is plain data, so that a record can keep it.
-type Cgroup struct {
+type Group struct {
 	Unified     bool // version 2
 	Memory, CPU string
 }
 
-// CgroupOf finds the control group of a process.
-func CgroupOf(pid int) (Cgroup, error) {
+// Of finds the control group of a process.
+func Of(pid int) (Group, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
-		return Cgroup{}, err
+		return Group{}, err
 	}
 	paths := map[string]string{} // controller, "" for version 2, → path
 	for line := range strings.Lines(string(b)) {
@@ -37,9 +37,9 @@ func CgroupOf(pid int) (Cgroup, error) {
 			paths[controller] = parts[2]
 		}
 	}
-	mounts, err := cgroupMounts()
+	mounts, err := mounted()
 	if err != nil {
-		return Cgroup{}, err
+		return Group{}, err
 	}
 	at := func(controller string) string {
 		if mounts[controller] == "" {
@@ -47,18 +47,18 @@ func CgroupOf(pid int) (Cgroup, error) {
 		}
 		return filepath.Join(mounts[controller], paths[controller])
 	}
-	c := Cgroup{Memory: at("memory"), CPU: at("cpuacct")}
+	c := Group{Memory: at("memory"), CPU: at("cpuacct")}
 	if _, v1 := paths["memory"]; !v1 {
-		c = Cgroup{Unified: true, Memory: at(""), CPU: at("")}
+		c = Group{Unified: true, Memory: at(""), CPU: at("")}
 	}
 	if c.Memory == "" {
-		return Cgroup{}, errors.New("no memory controller is mounted")
+		return Group{}, errors.New("no memory controller is mounted")
 	}
 	return c, nil
 }
 
-// cgroupMounts returns where each controller is mounted, "" being version 2.
-func cgroupMounts() (map[string]string, error) {
+// mounted returns where each controller is mounted, "" being version 2.
+func mounted() (map[string]string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func cgroupMounts() (map[string]string, error) {
 }
 
 // Usage is CPU time and the peak of memory.
-func (c Cgroup) Usage() (cpu time.Duration, peak uint64) {
+func (c Group) Usage() (cpu time.Duration, peak uint64) {
 	if c.Unified {
 		cpu = time.Duration(c.field(c.CPU, "cpu.stat", "usage_usec")) * time.Microsecond
 		if peak = number(filepath.Join(c.Memory, "memory.peak")); peak == 0 { // Linux 5.19
@@ -98,7 +98,7 @@ func (c Cgroup) Usage() (cpu time.Duration, peak uint64) {
 
 // OutOfMemory reports that the kernel killed something here because this group
 // had reached its own limit: not because the machine was short.
-func (c Cgroup) OutOfMemory(limit uint64) bool {
+func (c Group) OutOfMemory(limit uint64) bool {
 	if c.Unified {
 		return c.field(c.Memory, "memory.events", "oom_kill") > 0 && c.field(c.Memory, "memory.events", "oom") > 0
 	}
@@ -110,7 +110,7 @@ func (c Cgroup) OutOfMemory(limit uint64) bool {
 }
 
 // Processes lists what runs in the group.
-func (c Cgroup) Processes() []int {
+func (c Group) Processes() []int {
 	b, err := os.ReadFile(filepath.Join(c.Memory, "cgroup.procs"))
 	if err != nil {
 		return nil
@@ -124,12 +124,9 @@ func (c Cgroup) Processes() []int {
 	return pids
 }
 
-// CgroupParent holds all containers, whoever started them.
-const CgroupParent = "/moyai/"
-
-// clearGroups ends what runs in a group and removes it, in every hierarchy.
-func clearGroups(path string) error {
-	mounts, err := cgroupMounts()
+// Clear ends what runs in a group and removes it, in every hierarchy.
+func Clear(path string) error {
+	mounts, err := mounted()
 	if err != nil {
 		return err
 	}
@@ -146,7 +143,7 @@ func clearGroup(dir string) error {
 		if err == nil || errors.Is(err, unix.ENOENT) {
 			return nil
 		}
-		for _, pid := range (Cgroup{Memory: dir}).Processes() {
+		for _, pid := range (Group{Memory: dir}).Processes() {
 			_ = unix.Kill(pid, unix.SIGKILL) // it may have gone
 		}
 		if time.Now().After(end) {
@@ -155,7 +152,7 @@ func clearGroup(dir string) error {
 	}
 }
 
-func (c Cgroup) field(dir, file, name string) uint64 {
+func (c Group) field(dir, file, name string) uint64 {
 	b, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
 		return 0
