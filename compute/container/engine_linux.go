@@ -20,6 +20,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/filelock"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -122,7 +123,7 @@ func (e *engine) answers(ctx context.Context, client *containerd.Client) error {
 // start runs a containerd of ours, in a session of its own. Of several processes
 // that want one, the first starts it and the others find it.
 func (e *engine) start(ctx context.Context) (*containerd.Client, error) {
-	lock, err := lockFile(ctx, filepath.Join(e.run, "start.lock"), unix.LOCK_EX)
+	lock, err := filelock.Wait(ctx, filepath.Join(e.run, "start.lock"), unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
@@ -268,45 +269,6 @@ func (e *engine) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.hangUp()
-}
-
-// lockFile takes a lock that lasts as long as the file is open.
-//
-// Errors: compute.ErrUnavailable, ctx's.
-func lockFile(ctx context.Context, path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, unavailable("lock", err)
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, unavailable("lock "+path, err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// tryLock is lockFile that does not wait: nil if somebody holds it.
-func tryLock(path string) *os.File {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil
-	}
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		f.Close()
-		return nil
-	}
-	return f
 }
 
 func lastLine(path string) string {

@@ -242,12 +242,12 @@ func TestCacheLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer third.Close()
-	for _, dir := range held.image.Lowers {
+	for _, dir := range held.image.Kept.Lowers {
 		if _, err := os.Stat(dir); err != nil {
 			t.Errorf("an image in use was removed: %v", err)
 		}
 	}
-	for _, dir := range second.image.Lowers {
+	for _, dir := range second.image.Kept.Lowers {
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("the layers of an old image are still at %s", dir)
 		}
@@ -306,7 +306,7 @@ func TestRunningImageStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.Close()
-	if _, err := os.Stat(p.image.Lowers[0]); err == nil {
+	if _, err := os.Stat(p.image.Kept.Lowers[0]); err == nil {
 		t.Error("the layers of the ended container are still there")
 	}
 }

@@ -13,20 +13,8 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/walls"
 )
-
-// masked and readonly are the parts of /proc and /sys that are the host's own,
-// as container engines hide them (moby's and containerd's lists together).
-var (
-	masked = []string{
-		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-		"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/fs/bpf",
-	}
-	readonly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-)
-
-// oomScore makes the kernel end a container before a program of the owner's.
-const oomScore = 500
 
 // mostFiles is a container's nofile limit where this process may have as many.
 const mostFiles = 1 << 16
@@ -54,7 +42,7 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 	who := p.image.User
 	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: base, Size: idsPerContainer}}
 	none := []string{}
-	score := oomScore
+	score := walls.OOMScore
 	s := &specs.Spec{
 		Version: "1.0.2",
 		Process: &specs.Process{
@@ -80,8 +68,8 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
 				{Type: specs.NetworkNamespace}, // its own loopback, and with egress an uplink
 			},
-			MaskedPaths:   masked,
-			ReadonlyPaths: readonly,
+			MaskedPaths:   walls.Masked,
+			ReadonlyPaths: walls.ReadOnly,
 		},
 	}
 	s.Linux.Seccomp = seccomp.DefaultProfile(s)

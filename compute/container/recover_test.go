@@ -18,6 +18,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/internal/filelock"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
@@ -105,7 +106,7 @@ func gone(t *testing.T, run compute.Run) {
 		if _, err := os.Stat(s.Lock); err != nil {
 			return
 		}
-		if held := tryLock(s.Lock); held != nil {
+		if held := filelock.Try(s.Lock); held != nil {
 			held.Close()
 			return
 		}

@@ -14,13 +14,16 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
+	"github.com/moyai-network/moyai/compute/image/archive"
+	"github.com/moyai-network/moyai/compute/image/unpacked"
+	"github.com/moyai-network/moyai/compute/internal/filelock"
 )
 
 // Runtime implements compute.Runtime.
 type Runtime struct {
 	config Config
 	engine *engine
-	images *images
+	images *unpacked.Store[layers]
 	oci    supervise.OCI // what makes this tier's containers
 
 	mu    sync.Mutex
@@ -46,7 +49,11 @@ func New(config Config) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runtime{config: config, engine: e, images: &images{engine: e, config: config, hashes: map[fileID]string{}}, tasks: map[string]*task{}}
+	r := &Runtime{config: config, engine: e, tasks: map[string]*task{}}
+	r.images = unpacked.New(unpacked.Config{
+		Dir: filepath.Join(config.Home, "images"), Scratch: filepath.Join(config.Home, "scratch"), Architecture: architecture, CacheBytes: config.CacheBytes,
+		Limits: archive.Limits{UnpackedBytes: config.ImageBytes, Entries: config.ImageEntries, Layers: config.ImageLayers},
+	}, e)
 	r.oci = e.oci(config.Tier)
 	r.sweep()
 	return r, nil
@@ -166,7 +173,7 @@ func (r *Runtime) sweep() {
 	for _, e := range entries {
 		path := r.engine.lock(e.Name())
 		if _, err := os.Stat(path); err == nil {
-			held := tryLock(path)
+			held := filelock.Try(path)
 			if held == nil {
 				continue // somebody stands over it
 			}
@@ -225,7 +232,7 @@ func (r *Runtime) prepare(ctx context.Context, spec compute.Spec) (*prepared, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	img, hash, held, err := r.images.ensure(ctx, spec.Program)
+	img, hash, held, err := r.images.Ensure(ctx, spec.Program)
 	if err != nil {
 		return nil, err
 	}
@@ -307,8 +314,8 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 	}
 	job := supervise.Job{
 		ID: id, Dir: run.Dir, OCI: p.r.oci,
-		ImageLock: p.r.images.lock(p.hash), TaskLock: p.r.engine.lock(id),
-		Lowers: p.image.Lowers, Inputs: inputs, Volumes: volumes, Stdin: run.Stdin,
+		ImageLock: p.r.images.Lock(p.hash), TaskLock: p.r.engine.lock(id),
+		Lowers: p.image.Kept.Lowers, Inputs: inputs, Volumes: volumes, Stdin: run.Stdin,
 		UIDBase: base, IDs: idsPerContainer, UID: int(base + p.image.User.UID), GID: int(base + p.image.User.GID),
 		MemoryBytes: limits.MemoryBytes, OverheadBytes: p.r.overhead(), Pids: limits.Pids, OutputBytes: limits.OutputBytes, OutputFiles: limits.OutputFiles,
 		LogBytes: limits.LogBytes, TruncateLogs: limits.TruncateLogs, Timeout: limits.Timeout,

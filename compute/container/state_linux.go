@@ -32,6 +32,9 @@ type state struct {
 	Cgroup  cgroup.Group
 }
 
+// maxRecord bounds what is read back of a container's description.
+const maxRecord = 8 << 20
+
 // The image's own user database, in the bundle: for who enters later.
 const (
 	passwdFile = "passwd"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/image/archive"
 	"github.com/moyai-network/moyai/compute/image/launch"
+	"github.com/moyai-network/moyai/compute/image/unpacked"
 )
 
 // snapshotter is the only one whose layers a supervisor can show with shifted
@@ -29,11 +31,37 @@ const snapshotter = "overlayfs"
 // all that it stands on.
 const gcRoot = "containerd.io/gc.root"
 
-// unpack gives verified layers to containerd and returns the snapshot that keeps
-// them and their folders, topmost first. The packed layers are held by a lease
-// only while this runs; afterwards the collector takes them.
+// layers are where containerd has an unpacked image.
+type layers struct {
+	Lowers []string // folders of its layers, topmost first
+	View   string   // the snapshot that keeps them
+}
+
+// image is an unpacked image and how to run it.
+type image = unpacked.Image[layers]
+
+// Present implements unpacked.Engine.
+func (e *engine) Present(_ context.Context, l layers) bool {
+	for _, dir := range l.Lowers {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return len(l.Lowers) > 0
+}
+
+// Unpack implements unpacked.Engine: it gives verified layers to containerd. The
+// packed ones are held by a lease only while this runs; afterwards the collector
+// takes them.
+func (e *engine) Unpack(ctx context.Context, hash string, img *archive.Image) (layers, error) {
+	view, lowers, err := e.unpack(ctx, hash, img.Layers)
+	return layers{lowers, view}, err
+}
+
+// unpack returns the snapshot that keeps the layers, and their folders, topmost
+// first.
 //
-// Errors: compute.ErrUnavailable, ctx's.
+// Errors: compute.ErrBadProgram, compute.ErrUnavailable, ctx's.
 func (e *engine) unpack(ctx context.Context, hash string, layers []archive.Layer) (view string, lowers []string, err error) {
 	client, err := e.connect(ctx)
 	if err != nil {
@@ -82,14 +110,14 @@ func (e *engine) unpack(ctx context.Context, hash string, layers []archive.Layer
 	return view, lowers, nil
 }
 
-// discard lets an image's layers go, at once.
-func (e *engine) discard(ctx context.Context, view string) error {
+// Discard implements unpacked.Engine.
+func (e *engine) Discard(ctx context.Context, l layers) error {
 	client, err := e.connect(ctx)
 	if err != nil {
 		return err
 	}
 	ctx = namespaces.WithNamespace(ctx, namespace)
-	if err := client.SnapshotService(snapshotter).Remove(ctx, view); err != nil && !errdefs.IsNotFound(err) {
+	if err := client.SnapshotService(snapshotter).Remove(ctx, l.View); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
 	// Deleting a lease synchronously is how a client asks for a collection.

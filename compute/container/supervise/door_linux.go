@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/compute/internal/fault"
 )
 
 // enterDir holds what runc is told about programs that are let in, and what it
@@ -221,7 +223,7 @@ func (d *door) admit(e Entry, streams []*os.File) (*visitor, error) {
 // whyNotIn sorts runc's words: the tenant's own doing, a container that is full,
 // and all else.
 func whyNotIn(said string) error {
-	if why := tenantsFault(said); why != "" {
+	if why := fault.Images(said); why != "" {
 		return refusal{why}
 	}
 	for _, words := range []string{"resource temporarily unavailable", "cannot allocate memory"} {

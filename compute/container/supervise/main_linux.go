@@ -20,6 +20,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
 	"github.com/moyai-network/moyai/compute/internal/cgroup"
+	"github.com/moyai-network/moyai/compute/internal/fault"
 	"github.com/moyai-network/moyai/compute/internal/outdir"
 	"github.com/moyai-network/moyai/compute/internal/tasklog"
 )
@@ -168,7 +169,7 @@ func (s *supervisor) create() error {
 	defer s.children.claim()()
 	if err := s.children.run(cmd); err != nil {
 		why := s.runcSaid(err)
-		if s.refused = tenantsFault(why); s.refused != "" {
+		if s.refused = fault.Images(why); s.refused != "" {
 			return nil // a result, not a failure: reported once the caller has its record
 		}
 		return fmt.Errorf("create: %s", why)
@@ -255,7 +256,7 @@ func (s *supervisor) start() error {
 	}
 	if err := s.children.run(s.oci("start", s.job.ID)); err != nil {
 		// runsc looks for the program only now.
-		if s.refused = tenantsFault(s.runcSaid(err)); s.refused != "" {
+		if s.refused = fault.Images(s.runcSaid(err)); s.refused != "" {
 			return nil
 		}
 		return fmt.Errorf("start: %s", s.runcSaid(err))
@@ -307,35 +308,6 @@ func runcSaid(log string, err error) string {
 		return err.Error()
 	}
 	return strings.Join(said, "; ")
-}
-
-// tenantsFault picks out of runc's or runsc's words those that are about the image: its
-// program is not there, or is none, or what it has where something must be
-// mounted leads nowhere.
-func tenantsFault(said string) string {
-	for _, words := range []string{"too many levels of symbolic links", "not a directory", "is inside /proc"} {
-		if _, at, ok := strings.Cut(said, "to rootfs at "); ok && strings.Contains(at, words) {
-			where, _, _ := strings.Cut(at, ":")
-			return fmt.Sprintf("%s in it is in the way (%s)", where, words)
-		}
-	}
-	// runsc's own; it has no program that cannot be executed but these.
-	for _, about := range []string{"failed to load ", "error finding executable ", "creating mount point ", "resolving symlinks to "} {
-		if _, rest, ok := strings.Cut(said, about); ok {
-			return rest
-		}
-	}
-	for _, words := range []string{"executable file not found", "no such file or directory", "permission denied", "exec format error", "not a directory", "is a directory"} {
-		for _, before := range []string{"exec: ", "eaccess "} {
-			if _, about, ok := strings.Cut(said, before); ok && strings.Contains(about, words) {
-				return about
-			}
-		}
-		if _, about, ok := strings.Cut(said, "chdir to cwd "); ok && strings.Contains(about, words) {
-			return "working directory " + about
-		}
-	}
-	return ""
 }
 
 // undo leaves nothing behind of a container that is not to be.

@@ -29,11 +29,20 @@ type Layer struct {
 	Digest digest.Digest // of the bytes in the archive
 	DiffID digest.Digest // of the bytes they unpack to
 	Size   int64
-	// MediaType is filled in by Verify from what the bytes are.
+	// MediaType is filled in by Verify from what the bytes are, and Plain with how many
+	// they unpack to.
 	MediaType string
+	Plain     int64
 
 	name    string // of the part
 	content *io.SectionReader
+}
+
+// Unpack returns what the layer's bytes unpack to: a tar. Errors are those of a
+// damaged layer; there are none once it was verified, but the disk's.
+func (l *Layer) Unpack() (io.ReadCloser, error) {
+	plain, _, err := decompress(l.Open())
+	return plain, err
 }
 
 // Open returns the layer's bytes from their beginning.

@@ -33,7 +33,7 @@ func verifyLayer(ctx context.Context, img *Image, l *Layer, budget *budget) erro
 		return err
 	}
 	defer plain.Close()
-	unpacked := sha256.New()
+	unpacked, before := sha256.New(), budget.bytes
 	err = scan(img, &tally{r: plain, hash: unpacked, budget: budget}, budget)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -52,7 +52,7 @@ func verifyLayer(ctx context.Context, img *Image, l *Layer, budget *budget) erro
 	if l.Digest != "" && got != l.Digest {
 		return bad("a layer is %s, but the manifest says %s: the archive was changed", got, l.Digest)
 	}
-	l.Digest = got
+	l.Digest, l.Plain = got, before-budget.bytes
 	l.MediaType = ocispec.MediaTypeImageLayer
 	if compressed {
 		l.MediaType, err = compressedType(l.Open())

@@ -1,4 +1,9 @@
-package container
+// Package unpacked keeps images that are ready to run, by the hash of what they came
+// in: it checks an image once, has an engine unpack it, remembers how it is to be
+// run, and makes room by letting the least recently used go.
+//
+// It knows no engine: where an unpacked image lies is the engine's own.
+package unpacked
 
 import (
 	"bytes"
@@ -22,19 +27,45 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/image/archive"
 	"github.com/moyai-network/moyai/compute/image/launch"
+	"github.com/moyai-network/moyai/compute/internal/filelock"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
-// images are unpacked images, by the hash of the archive they came in. Each has a
-// record that says where its layers are, and a lock file: who runs it holds a
-// shared lock, so that whoever makes room sees across processes, and after any
-// of them was killed, what is in use.
-type images struct {
-	engine *engine
+// Engine unpacks images. K is what it needs to find one again: plain data.
+type Engine[K any] interface {
+	// Unpack makes a verified image ready. Errors: compute.ErrBadProgram,
+	// compute.ErrUnavailable, ctx's.
+	Unpack(ctx context.Context, hash string, img *archive.Image) (K, error)
+	// Present reports that it still is.
+	Present(ctx context.Context, kept K) bool
+	// Discard lets it go, at once.
+	Discard(ctx context.Context, kept K) error
+}
+
+// Config says where a Store keeps things, and how much.
+type Config struct {
+	Dir          string // of records and locks; several stores may share it
+	Scratch      string // a folder with room for an archive
+	Architecture string // of the images, as they name it
+	Limits       archive.Limits
+	CacheBytes   int64 // of all images
+}
+
+// Store is unpacked images, by the hash of the archive they came in. Each has a
+// record that says where it is, and a lock file: who runs it holds a shared lock,
+// so that whoever makes room sees across processes, and after any of them was
+// killed, what is in use.
+type Store[K any] struct {
 	config Config
+	engine Engine[K]
 
 	mu     sync.Mutex
 	hashes map[fileID]string
+}
+
+// New makes a Store over an engine. Config.Dir must exist.
+func New[K any](config Config, engine Engine[K]) *Store[K] {
+	return &Store[K]{config: config, engine: engine, hashes: map[fileID]string{}}
 }
 
 // fileID is a file as it was when it was hashed.
@@ -44,41 +75,40 @@ type fileID struct {
 	mtime, ctime syscall.Timespec
 }
 
-// image is an unpacked image. It is plain data: the record on disk.
-type image struct {
-	Lowers   []string // folders of its layers, topmost first
-	View     string   // the snapshot that keeps them
-	Unpacked int64
-
+// Image is an unpacked image. It is plain data: the record on disk.
+type Image[K any] struct {
+	Kept        K // by the engine
+	Unpacked    int64
 	launch.Plan // how to run it
 }
 
 // maxRecord bounds a record: a configuration and a path per layer.
 const maxRecord = 8 << 20
 
-func (s *images) record(hash string) string {
-	return filepath.Join(s.config.Home, "images", hash+".json")
+func (s *Store[K]) record(hash string) string {
+	return filepath.Join(s.config.Dir, hash+".json")
 }
 
-func (s *images) lock(hash string) string {
-	return filepath.Join(s.config.Home, "images", hash+".lock")
+// Lock is the file to hold a shared lock on while the image is in use.
+func (s *Store[K]) Lock(hash string) string {
+	return filepath.Join(s.config.Dir, hash+".lock")
 }
 
-// ensure returns the image in the file, unpacking it if it is not here yet, and
+// Ensure returns the image in the file, unpacking it if it is not here yet, and
 // the hash to lock it by. The returned file holds a shared lock.
 //
 // Errors: compute.ErrBadProgram, compute.ErrUnavailable, ctx's.
-func (s *images) ensure(ctx context.Context, program string) (*image, string, *os.File, error) {
+func (s *Store[K]) Ensure(ctx context.Context, program string) (*Image[K], string, *os.File, error) {
 	hash, err := s.hash(ctx, program)
 	if err != nil {
 		return nil, "", nil, err
 	}
 	for {
-		held, err := lockFile(ctx, s.lock(hash), unix.LOCK_SH)
+		held, err := filelock.Wait(ctx, s.Lock(hash), unix.LOCK_SH)
 		if err != nil {
 			return nil, "", nil, err
 		}
-		if img := s.find(hash); img != nil {
+		if img := s.find(ctx, hash); img != nil {
 			return img, hash, held, nil
 		}
 		held.Close()
@@ -88,17 +118,12 @@ func (s *images) ensure(ctx context.Context, program string) (*image, string, *o
 	}
 }
 
-// find returns what the record says if the layers are where it says.
-func (s *images) find(hash string) *image {
+// find returns what the record says if the image is where it says.
+func (s *Store[K]) find(ctx context.Context, hash string) *Image[K] {
 	b, err := taskrecord.Bounded(s.record(hash), maxRecord)
-	img := new(image)
-	if err != nil || json.Unmarshal(b, img) != nil || len(img.Lowers) == 0 {
+	img := new(Image[K])
+	if err != nil || json.Unmarshal(b, img) != nil || !s.engine.Present(ctx, img.Kept) {
 		return nil
-	}
-	for _, dir := range img.Lowers {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return nil
-		}
 	}
 	now := time.Now()
 	_ = os.Chtimes(s.record(hash), now, now) // only the order of eviction depends on it
@@ -106,23 +131,21 @@ func (s *images) find(hash string) *image {
 }
 
 // add checks and unpacks an image, then makes room.
-func (s *images) add(ctx context.Context, program, hash string) error {
-	held, err := lockFile(ctx, s.lock(hash), unix.LOCK_EX)
+func (s *Store[K]) add(ctx context.Context, program, hash string) error {
+	held, err := filelock.Wait(ctx, s.Lock(hash), unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer held.Close()
-	if s.find(hash) != nil {
+	if s.find(ctx, hash) != nil {
 		return nil // somebody else was quicker
 	}
-	a, err := archive.Open(ctx, program, filepath.Join(s.config.Home, "scratch"), archive.Limits{
-		UnpackedBytes: s.config.ImageBytes, Entries: s.config.ImageEntries, Layers: s.config.ImageLayers,
-	})
+	a, err := archive.Open(ctx, program, s.config.Scratch, s.config.Limits)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	checked, err := a.Image(architecture)
+	checked, err := a.Image(s.config.Architecture)
 	if err != nil {
 		return err
 	}
@@ -136,11 +159,11 @@ func (s *images) add(ctx context.Context, program, hash string) error {
 	if err := plan.As(checked); err != nil {
 		return err
 	}
-	img := &image{Plan: *plan, Unpacked: checked.Unpacked}
+	img := &Image[K]{Plan: *plan, Unpacked: checked.Unpacked}
 	if err := s.makeRoom(ctx, img.Unpacked); err != nil {
 		return err
 	}
-	if img.View, img.Lowers, err = s.engine.unpack(ctx, hash, checked.Layers); err != nil {
+	if img.Kept, err = s.engine.Unpack(ctx, hash, checked); err != nil {
 		return err
 	}
 	return writeWhole(s.record(hash), img)
@@ -148,15 +171,15 @@ func (s *images) add(ctx context.Context, program, hash string) error {
 
 // makeRoom removes images that nobody runs, the least recently used first, until
 // more bytes fit.
-func (s *images) makeRoom(ctx context.Context, more int64) error {
-	records, err := filepath.Glob(filepath.Join(s.config.Home, "images", "*.json"))
+func (s *Store[K]) makeRoom(ctx context.Context, more int64) error {
+	records, err := filepath.Glob(filepath.Join(s.config.Dir, "*.json"))
 	if err != nil {
 		return unavailable("list images", err)
 	}
 	type old struct {
 		hash string
 		used time.Time
-		img  image
+		img  Image[K]
 	}
 	var all []old
 	total := more
@@ -179,13 +202,13 @@ func (s *images) makeRoom(ctx context.Context, more int64) error {
 		if total <= s.config.CacheBytes {
 			return nil
 		}
-		held := tryLock(s.lock(o.hash))
+		held := filelock.Try(s.Lock(o.hash))
 		if held == nil {
 			continue // in use
 		}
 		err := os.Remove(s.record(o.hash))
 		if err == nil {
-			err = s.engine.discard(ctx, o.img.View)
+			err = s.engine.Discard(ctx, o.img.Kept)
 		}
 		held.Close()
 		if err != nil {
@@ -201,7 +224,7 @@ func (s *images) makeRoom(ctx context.Context, more int64) error {
 
 // hash names an image: by the SHA-256 of its archive, remembered while the file
 // stays the same, or of a layout's index, which names all the rest by hashes.
-func (s *images) hash(ctx context.Context, path string) (string, error) {
+func (s *Store[K]) hash(ctx context.Context, path string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		index, err := taskrecord.Bounded(filepath.Join(path, "index.json"), maxRecord)
 		if err != nil {
@@ -271,4 +294,8 @@ func writeWhole(path string, v any) error {
 		return unavailable("write "+path, err)
 	}
 	return nil
+}
+
+func unavailable(what string, err error) error {
+	return fmt.Errorf("%w: %s: %w", compute.ErrUnavailable, what, err)
 }
