@@ -15,7 +15,7 @@ LINT := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)
 
 # gVisor's sandbox, for images that strangers bring. The name changes with what the
 # script builds.
-RUNSC := $(CACHE)/bin/runsc-20260905-moyai
+RUNSC := $(CACHE)/bin/runsc-20260905-moyai2
 
 # The version a binary reports: the nearest tag, or the commit.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/moyai-network/moyai/compute"
-	"github.com/moyai-network/moyai/compute/manifest"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/enter"
 	"github.com/moyai-network/moyai/p2p/limit"
@@ -221,8 +220,6 @@ func (a *agreement) enterable(ctx context.Context, index *uint64) (compute.Inter
 		return nil, nil, refused(enter.SubjectTask, "task %d did not start", *index)
 	case !ok && a.man.Runtime == "wasm":
 		return nil, nil, refused(enter.SubjectRuntime, "a WebAssembly program cannot be entered: only containers can")
-	case !ok && a.man.Runtime == manifest.RuntimeContainer:
-		return nil, nil, refused(enter.SubjectRuntime, "a container behind a kernel of its own (gVisor) cannot be entered yet: order it with --require isolation=container")
 	case !ok:
 		return nil, nil, refused(enter.SubjectRuntime, "programs of runtime %q cannot be entered", a.man.Runtime)
 	}

@@ -15,10 +15,13 @@ import (
 	"github.com/moyai-network/moyai/compute"
 )
 
-// Dial implements compute.Interactive. Only the socket is made in the container's
+// Dial implements compute.Interactive. With runc only the socket is made in the container's
 // network; it stays there, whoever uses it, so bytes take no detour through a
 // process of their own.
 func (t *task) Dial(ctx context.Context, port uint16) (io.ReadWriteCloser, error) {
+	if t.operator != nil {
+		return t.dialInside(ctx, port)
+	}
 	network, err := t.network()
 	if err != nil {
 		return nil, err

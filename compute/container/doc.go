@@ -9,9 +9,9 @@
 // loopback and what a Spec's Egress gives it, and sees /in and /out, a read-only root file system, and tmpfs at
 // /tmp, /run and /dev/shm.
 //
-// With runc, its tasks are compute.Interactive: who enters is let in by the supervisor,
-// runs inside under the same walls, and finds our tools there (compute/container/tool).
-// With runsc they cannot be entered yet, nor have egress.
+// Its tasks are compute.Interactive: who enters is let in by the supervisor, runs inside
+// under the same walls, and finds our tools there (compute/container/tool). With runsc
+// they cannot have egress yet.
 //
 // It does not hide a tenant's data from the owner of the machine. With runc it shares
 // the owner's kernel, of which a defect is a way out; with runsc a kernel of gVisor's,
@@ -81,7 +81,7 @@ type Config struct {
 	// StartTimeout bounds what a container's creation may take.
 	StartTimeout time.Duration
 
-	countsPids bool // found out about Runsc
+	mended bool // Runsc is one that scripts/gvisor.sh built
 }
 
 // idsPerContainer is what images expect of user ids.

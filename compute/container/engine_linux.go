@@ -58,7 +58,7 @@ func (e *engine) pidFile() string       { return filepath.Join(e.run, "container
 func (e *engine) oci(tier compute.Tier) supervise.OCI {
 	o := supervise.OCI{Tier: tier, Path: e.config.Runc, Root: filepath.Join(e.run, "runc")}
 	if o.GVisor() {
-		o.Path, o.Root, o.CountsPids = e.config.Runsc, filepath.Join(e.run, "runsc"), e.config.countsPids
+		o.Path, o.Root, o.CountsPids = e.config.Runsc, filepath.Join(e.run, "runsc"), e.config.mended
 	}
 	return o
 }

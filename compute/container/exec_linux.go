@@ -28,6 +28,11 @@ func (t *task) Exec(ctx context.Context, e compute.Exec) (compute.Process, error
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
+	return t.exec(ctx, e)
+}
+
+// exec is Exec also for tools that are not for tenants.
+func (t *task) exec(ctx context.Context, e compute.Exec) (compute.Process, error) {
 	if err := t.lives(); err != nil {
 		return nil, err
 	}

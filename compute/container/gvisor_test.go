@@ -24,4 +24,12 @@ func TestGVisor(t *testing.T) {
 	t.Run("StartCancelled", TestStartCancelled)
 	t.Run("Lost", TestLost)
 	t.Run("DiskFull", TestDiskFull)
+	t.Run("EnterOrphan", TestEnterOrphan)
+	t.Run("EntererKilled", TestEntererKilled)
+	t.Run("EnterAtTheEnd", TestEnterAtTheEnd)
+	t.Run("EnterSupervisorKilled", TestEnterSupervisorKilled)
+	t.Run("EnterFull", TestEnterFull)
+	t.Run("EnterFolderOfHost", TestEnterFolderOfHost)
+	t.Run("ToolInTheWay", TestToolInTheWay)
+	t.Run("FilterTellsWhatIsMissing", TestFilterTellsWhatIsMissing)
 }

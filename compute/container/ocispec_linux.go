@@ -72,8 +72,23 @@ func ociSpec(p *prepared, run compute.Run, id string, base uint32) *specs.Spec {
 			ReadonlyPaths: walls.ReadOnly,
 		},
 	}
-	s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	s.Linux.Seccomp = p.r.filter(s)
 	return s
+}
+
+// filter is the system calls that programs may make. gVisor knows some of the
+// profile's not by name, and answers those as it does all that is not allowed: so
+// that they are not there, or C libraries would not do without them.
+func (r *Runtime) filter(s *specs.Spec) *specs.LinuxSeccomp {
+	f := seccomp.DefaultProfile(s)
+	if r.config.Tier == compute.TierGVisor {
+		if !r.config.mended {
+			return nil // it would answer otherwise, and no thread could be started
+		}
+		missing := uint(syscall.ENOSYS)
+		f.DefaultErrnoRet = &missing
+	}
+	return f
 }
 
 func (r *Runtime) resources(limits *compute.Limits) *specs.LinuxResources {

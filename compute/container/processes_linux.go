@@ -29,6 +29,9 @@ func (t *task) Processes(ctx context.Context) ([]compute.ProcessInfo, error) {
 	if err := t.lives(); err != nil {
 		return nil, err
 	}
+	if t.state.OCI.GVisor() {
+		return t.inSandbox()
+	}
 	init := t.state.Init
 	fd := init.Open()
 	if fd < 0 {
@@ -62,6 +65,19 @@ func (t *task) Processes(ctx context.Context) ([]compute.ProcessInfo, error) {
 	}
 	slices.SortFunc(list, func(a, b compute.ProcessInfo) int { return a.PID - b.PID })
 	return list, nil
+}
+
+// inSandbox lists processes that are none of the host's.
+func (t *task) inSandbox() ([]compute.ProcessInfo, error) {
+	list, err := t.state.OCI.Processes(t.state.Container)
+	if errors.Is(err, compute.ErrNotFound) {
+		return nil, t.ended()
+	}
+	for i := range list {
+		line := []byte(list[i].Command)
+		list[i].Command = printable(line[:min(len(line), maxCommand)])
+	}
+	return list, err
 }
 
 func sinceBoot() (time.Duration, error) {

@@ -167,8 +167,13 @@ func nothingLeft(t *testing.T, run compute.Run) {
 
 func begin(t testing.TB, r compute.Runtime, program string, args ...string) (compute.Task, compute.Run) {
 	t.Helper()
+	return beginWith(t, r, 64<<20, program, args...)
+}
+
+func beginWith(t testing.TB, r compute.Runtime, memory uint64, program string, args ...string) (compute.Task, compute.Run) {
+	t.Helper()
 	dir := t.TempDir()
-	p, err := r.Prepare(context.Background(), compute.Spec{Dir: dir, Program: program, Args: args, Limits: compute.Limits{MemoryBytes: 64 << 20, Timeout: time.Minute}})
+	p, err := r.Prepare(context.Background(), compute.Spec{Dir: dir, Program: program, Args: args, Limits: compute.Limits{MemoryBytes: memory, Timeout: time.Minute}})
 	if err != nil {
 		t.Fatal(err)
 	}

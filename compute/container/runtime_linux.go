@@ -104,15 +104,15 @@ func (c *Config) find() error {
 	if err != nil {
 		return unavailable("run "+*oci.path, err)
 	}
-	c.countsPids = bytes.Contains(said, []byte(patchedRunsc))
+	c.mended = bytes.Contains(said, []byte(mendedRunsc))
 	if c.Tier == compute.TierContainer && !bytes.Contains(said, []byte("libseccomp:")) {
 		return fmt.Errorf("%w: %s is built without seccomp, so its containers could use every system call: apt-get install runc", compute.ErrUnavailable, c.Runc)
 	}
 	return nil
 }
 
-// patchedRunsc is in the version of a runsc that scripts/gvisor.sh built.
-const patchedRunsc = "-moyai"
+// mendedRunsc is in the version of a runsc that scripts/gvisor.sh built.
+const mendedRunsc = "-moyai2"
 
 // program is an executable that is needed, and how it is had.
 type program struct {

@@ -56,7 +56,7 @@ func (r *Runtime) Start(ctx context.Context, cp compute.Prepared, run compute.Ru
 		os.RemoveAll(filepath.Join(run.Dir, supervise.BundleDir))
 		return nil, err
 	}
-	return t.shown(), nil
+	return t, nil
 }
 
 // draw picks a name and a range of user ids. Two containers with the same range

@@ -25,6 +25,8 @@ type task struct {
 	started time.Time // with a monotonic clock where this process started it
 	done    chan struct{}
 	result  compute.Result // after done
+	// operator connects to ports where the network is a sandbox's own; else nil.
+	operator *operator
 
 	mu    sync.Mutex
 	pidfd int // of the supervisor; -1 when it is gone
@@ -41,27 +43,21 @@ func (r *Runtime) Recover(_ context.Context, run compute.Run) (compute.Task, err
 	t, ok := r.tasks[run.Dir]
 	r.mu.Unlock()
 	if ok && t.run.ID == run.ID {
-		return t.shown(), nil
+		return t, nil
 	}
 	s, err := readState(run)
 	if err != nil {
 		return nil, err
 	}
-	return r.adopt(run, s, s.Started, s.Open()).shown(), nil
-}
-
-// shown is what a caller sees of a task: gVisor's cannot be entered yet, as what runs
-// in its sandbox are no processes of the host.
-func (t *task) shown() compute.Task {
-	if t.state.OCI.GVisor() {
-		return struct{ compute.Task }{t}
-	}
-	return t
+	return r.adopt(run, s, s.Started, s.Open()), nil
 }
 
 // adopt makes the Task and begins to watch it.
 func (r *Runtime) adopt(run compute.Run, s *state, started time.Time, pidfd int) *task {
 	t := &task{r: r, run: run, state: s, started: started, pidfd: pidfd, done: make(chan struct{})}
+	if s.OCI.GVisor() {
+		t.operator = newOperator()
+	}
 	r.mu.Lock()
 	r.tasks[run.Dir] = t
 	r.mu.Unlock()

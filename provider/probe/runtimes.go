@@ -174,8 +174,8 @@ func (p Places) runsc(ctx context.Context) Runtime {
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(out), "\n")
 	r.Found, r.Version = true, r.Version+", "+strings.Replace(line, " version", "", 1)
-	if !strings.Contains(line, "-moyai") { // see scripts/gvisor.sh
-		r.Why, r.Fix = "it cannot be told a limit of processes", "`make runsc` builds one that can"
+	if !strings.Contains(line, "-moyai2") { // see scripts/gvisor.sh
+		r.Why, r.Fix = "it can be told neither a limit of processes nor a filter of system calls", "`make runsc` builds one that can"
 	}
 	return r
 }

@@ -130,13 +130,13 @@ func TestRunc(t *testing.T) {
 }
 
 func TestRunsc(t *testing.T) {
-	const stock, ours = `echo "runsc version release-20250407.0"; echo "spec: 1.1.0-rc.1"`, `echo "runsc version 20260905-moyai"`
+	const stock, ours = `echo "runsc version release-20250407.0"; echo "spec: 1.1.0-rc.1"`, `echo "runsc version 20260905-moyai2"`
 	for _, c := range []struct {
 		programs     map[string]string
 		found        bool
 		version, why string
 	}{
-		{map[string]string{"runsc": ours, "containerd": ""}, true, "containerd, runsc 20260905-moyai", ""},
+		{map[string]string{"runsc": ours, "containerd": ""}, true, "containerd, runsc 20260905-moyai2", ""},
 		{map[string]string{"runsc": stock, "containerd": ""}, true, "containerd, runsc release-20250407.0", "limit of processes"},
 		{map[string]string{"runsc": ours}, false, "", "containerd is not installed"},
 		{map[string]string{"runsc": "exit 1", "containerd": ""}, false, "", "exit status 1"},

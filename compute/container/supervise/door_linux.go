@@ -11,14 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/moyai-network/moyai/compute/internal/fault"
 )
 
 // enterDir holds what runc is told about programs that are let in, and what it
@@ -141,21 +137,21 @@ func (d *door) serve(conn *net.UnixConn) {
 		say(conn, Entered{Error: err.Error()})
 		return
 	}
-	v, err := d.admit(entry, streams)
+	v, terminal, err := d.admit(entry, streams)
 	closeAll(streams) // the program has them, or nobody
 	if err != nil {
 		var r refusal
 		say(conn, Entered{Error: err.Error(), Refused: errors.As(err, &r)})
 		return
 	}
-	if err := sayWith(conn, Entered{}, v.terminal); err != nil {
+	if err := sayWith(conn, Entered{}, terminal); err != nil {
 		v.kill()
 	}
-	if v.terminal != nil {
-		v.terminal.Close() // it is the caller's now
+	if terminal != nil {
+		terminal.Close() // it is the caller's now
 	}
-	go v.obey(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(rest), conn), maxWish))
-	say(conn, Entered{Ended: true, Code: exitCode(<-v.end)})
+	go obey(v, bufio.NewReaderSize(io.MultiReader(bytes.NewReader(rest), conn), maxWish))
+	say(conn, Entered{Ended: true, Code: <-v.end()})
 }
 
 // refusal is an error in words for the tenant, whose doing it is.
@@ -163,88 +159,37 @@ type refusal struct{ words string }
 
 func (r refusal) Error() string { return r.words }
 
-// admit starts a program with runc, which leaves it to us, and takes hold of it.
-func (d *door) admit(e Entry, streams []*os.File) (*visitor, error) {
+// admit starts a program and takes hold of it, and of its terminal.
+func (d *door) admit(e Entry, streams []*os.File) (visitor, *os.File, error) {
 	d.mu.Lock()
 	full := d.inside > maxEntered
 	d.drawn++
 	base := filepath.Join(enterDir, strconv.Itoa(d.drawn))
 	d.mu.Unlock()
 	if full {
-		return nil, fmt.Errorf("%d programs were let in already and still run, no more are", maxEntered)
+		return nil, nil, fmt.Errorf("%d programs were let in already and still run, no more are", maxEntered)
 	}
 	d.entering <- struct{}{}
 	defer func() { <-d.entering }()
-	process, pidFile, log := base+".json", base+".pid", base+".log"
-	defer func() {
-		for _, path := range []string{process, pidFile, log} {
-			os.Remove(path)
-		}
-	}()
-	if err := os.WriteFile(process, e.Process, 0o600); err != nil {
-		return nil, err
+	if d.s.job.OCI.GVisor() {
+		return d.s.enterSandbox(e, streams)
 	}
-	args := []string{"exec", "--detach", "--process", process, "--pid-file", pidFile}
-	var c *console
-	if e.Terminal {
-		var err error
-		if c, err = listenForConsole(base + ".tty"); err != nil {
-			return nil, err
-		}
-		defer c.close()
-		args = append(args, "--console-socket", base+".tty")
-	}
-	cmd := d.s.job.OCI.Command(d.s.job.ID, log, append(args, d.s.job.ID)...)
-	if !e.Terminal {
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = streams[0], streams[1], streams[2]
-	}
-	defer d.s.children.claim()()
-	if err := d.s.children.run(cmd); err != nil {
-		return nil, whyNotIn(runcSaid(log, err))
-	}
-	b, err := os.ReadFile(pidFile)
-	if err != nil {
-		return nil, err
-	}
-	v := &visitor{s: d.s}
-	if v.pid, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
-		return nil, fmt.Errorf("read the program's pid: %w", err)
-	}
-	v.end = d.s.children.wait(v.pid)
-	if c != nil {
-		if v.terminal, err = c.take(); err != nil {
-			v.kill()
-			return nil, err
-		}
-	}
-	return v, nil
+	return d.s.enterContainer(base, e, streams)
 }
 
-// whyNotIn sorts runc's words: the tenant's own doing, a container that is full,
-// and all else.
-func whyNotIn(said string) error {
-	if why := fault.Images(said); why != "" {
-		return refusal{why}
-	}
-	for _, words := range []string{"resource temporarily unavailable", "cannot allocate memory"} {
-		if strings.Contains(said, words) {
-			return fmt.Errorf("the task has used up its processes or its memory, so nothing more can begin in there (%s)", words)
-		}
-	}
-	return fmt.Errorf("runc exec: %s", said)
-}
-
-// visitor is a program that was let in. It is our child, as runc has left it to
-// us, and the first of a session of its own.
-type visitor struct {
-	s        *supervisor
-	pid      int
-	end      <-chan syscall.WaitStatus
-	terminal *os.File
+// visitor is a program that was let in, the first of a session of its own.
+type visitor interface {
+	// end tells its exit code once, or a negative number if nobody saw it.
+	end() <-chan int
+	// signal reaches the group that it leads, as a terminal's Ctrl-C does.
+	signal(sig unix.Signal)
+	// kill ends it with all of its session, unless it has ended by itself: then what
+	// it has left behind was meant to stay.
+	kill()
 }
 
 // obey does as the caller wishes until it hangs up, and then ends the program.
-func (v *visitor) obey(in *bufio.Reader) {
+func obey(v visitor, in *bufio.Reader) {
 	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil {
@@ -255,18 +200,9 @@ func (v *visitor) obey(in *bufio.Reader) {
 		if json.Unmarshal(line, &w) != nil {
 			continue
 		}
-		// To the group that it leads, as a terminal's Ctrl-C does.
 		if sig := unix.SignalNum("SIG" + w.Signal); sig != 0 {
-			v.s.children.signal(v.pid, sig)
+			v.signal(sig)
 		}
-	}
-}
-
-// kill ends the program with all of its session, unless it has ended by itself:
-// then what it has left behind was meant to stay.
-func (v *visitor) kill() {
-	if v.s.children.lives(v.pid) {
-		killSession(v.s.cgroup, v.pid)
 	}
 }
 

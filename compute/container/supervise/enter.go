@@ -21,6 +21,10 @@ const (
 	ToolMode = "tool"
 )
 
+// ToolDial is a tool for us alone: it connects to ports inside, as internal/switchboard
+// has it, where the network is not the host's to enter.
+const ToolDial = "dial"
+
 // ToolSource is what the OCI spec mounts at ToolPath.
 const ToolSource = Box + "/worker"
 

@@ -30,6 +30,8 @@ func Main(args []string) int {
 	switch args[0] {
 	case idle:
 		return beIdle()
+	case listener:
+		return listen()
 	case Inside:
 		return lookAround(args[1:])
 	case Export:

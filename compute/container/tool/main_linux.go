@@ -11,6 +11,8 @@ import (
 	"github.com/pkg/sftp"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/container/internal/switchboard"
+	"github.com/moyai-network/moyai/compute/container/supervise"
 )
 
 // Main runs the tool that args name and returns the process's exit code.
@@ -36,6 +38,8 @@ func run(args []string, in io.Reader, out io.WriteCloser, complain io.Writer) er
 		return tarOut(args[0], out, complain)
 	case tool == compute.ToolTarIn && len(args) == 1:
 		return tarIn(args[0], in, complain)
+	case tool == supervise.ToolDial && len(args) == 0:
+		return switchboard.Serve(in, out, connect)
 	}
 	return fmt.Errorf("there is no tool %q with %d arguments", tool, len(args))
 }

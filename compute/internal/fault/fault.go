@@ -19,7 +19,7 @@ func Images(said string) string {
 		}
 	}
 	// runsc's own; it has no program that cannot be executed but these.
-	for _, about := range []string{"failed to load ", "error finding executable ", "creating mount point ", "resolving symlinks to "} {
+	for _, about := range []string{"failed to load ", "error finding executable ", "creating mount point ", "resolving symlinks to ", "failed to find initial "} {
 		if _, rest, ok := strings.Cut(said, about); ok {
 			return rest
 		}
