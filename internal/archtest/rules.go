@@ -84,6 +84,7 @@ var bans = []ban{
 	{
 		In: "", Except: []string{"p2p", "client", "provider", "checker", "gateway", "cmd", "devnet", "e2e", "bench"},
 		Imports: []string{"github.com/libp2p", "github.com/multiformats/go-multiaddr"},
+		Allow:   []string{"github.com/libp2p/go-yamux/v5"}, // streams over any pair of pipes; it knows no peers
 		Why:     "only who speaks to peers links the transport",
 	},
 	{
