@@ -67,7 +67,7 @@ func (b *bench) compute(ctx context.Context) error {
 			return err
 		}
 	}
-	m, err := b.openMarket(ctx, "kernels", devnet.Dev)
+	m, err := b.openMarket(ctx, "kernels", devnet.Dev, three)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (b *bench) orderToOutput(ctx context.Context, profile devnet.Profile) error
 	if err := b.programs().build(ctx, "hello", true); err != nil {
 		return err
 	}
-	m, err := b.openMarket(ctx, string(profile), profile)
+	m, err := b.openMarket(ctx, string(profile), profile, three)
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ var parts = []part{
 	{"lan", (*bench).lan},
 	{"kernels", (*bench).compute},
 	{"nat", (*bench).nat},
+	{"containers", (*bench).containers},
 	{"enter", (*bench).enter},
 	{"lease-ops", (*bench).leaseOps},
 }

@@ -29,19 +29,25 @@ type market struct {
 	from   int64 // height at which it was opened for business
 }
 
+// three rent out a core each, at prices of their own.
+var three = []devnet.ProviderSpec{
+	{Name: "alice", Prices: []string{"cpu=0.018MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30},
+	{Name: "bob", Prices: []string{"cpu=0.02MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30},
+	{Name: "carol", Prices: []string{"cpu=0.025MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30},
+}
+
+// boxer also takes containers.
+var boxer = []devnet.ProviderSpec{{Name: "boxer", Prices: []string{"cpu=0.02MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30, Containers: true}}
+
 // openMarket starts the network and waits until the tenant knows the providers.
-func (b *bench) openMarket(ctx context.Context, name string, profile devnet.Profile) (*market, error) {
+func (b *bench) openMarket(ctx context.Context, name string, profile devnet.Profile, providers []devnet.ProviderSpec) (*market, error) {
 	price, err := amount.ParsePrice("1MOY/h")
 	if err != nil {
 		return nil, err
 	}
 	net, err := devnet.Start(ctx, devnet.Config{
 		Dir: filepath.Join(b.dir, name), Profile: profile, Binary: b.moyai(), Worker: filepath.Join(b.bin, "moyai-worker"),
-		Providers: []devnet.ProviderSpec{
-			{Name: "alice", Prices: []string{"cpu=0.018MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30},
-			{Name: "bob", Prices: []string{"cpu=0.02MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30},
-			{Name: "carol", Prices: []string{"cpu=0.025MOY/h"}, CPUMilli: 1000, MemoryBytes: 1 << 30},
-		},
+		Providers: providers,
 	})
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
-// Command beside is what a lease runs while it is entered: it serves zeros on a port
-// of its own loopback, or ends at once. It is for bench.
+// Command beside is what a container runs here: it serves zeros on a port of its own
+// loopback, says a word, or ends at once. It is for bench.
 package main
 
 import (
@@ -13,7 +13,10 @@ const port = "127.0.0.1:9000"
 
 func main() {
 	if len(os.Args) > 1 {
-		return // beside: only to have run
+		if os.Args[1] == "hello" {
+			fmt.Println("hello")
+		}
+		return // otherwise: only to have run
 	}
 	l, err := net.Listen("tcp", port)
 	if err != nil {
