@@ -283,8 +283,12 @@ func (r *run) replace(k int) {
 			program, err = r.c.prepareAgain(r.ctx, r.id, &r.job)
 		}
 		var got []bought
+		job := r.job
 		if err == nil {
-			s := &shopping{c: r.c, jobID: r.id, job: &r.job, program: program, held: held, avoid: avoid, emit: r.emit}
+			err = r.c.placeAgain(r.ctx, &job)
+		}
+		if err == nil {
+			s := &shopping{c: r.c, jobID: r.id, job: &job, program: program, held: held, avoid: avoid, emit: r.emit}
 			got, err = s.buy(r.ctx, k)
 		}
 		r.post(func() {

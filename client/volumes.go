@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -69,6 +70,13 @@ func (c *Client) placeVolumes(ctx context.Context, j *Job) error {
 		j.Place.Volumes = append(j.Place.Volumes, "volume "+v.Name)
 	}
 	return nil
+}
+
+// placeAgain finds out where a job's volumes are after it has lost a lease. One that
+// was new may have been written to there, and an empty one elsewhere would pass for it.
+func (c *Client) placeAgain(ctx context.Context, j *Job) error {
+	j.Volumes, j.Place = slices.Clone(j.Volumes), nil
+	return c.placeVolumes(ctx, j)
 }
 
 // rememberVolumes writes down where a lease has its volumes.
