@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -15,14 +16,22 @@ import (
 
 // BenchmarkStart is the way from Start to the first byte of output, with the
 // image prepared, at either tier.
-func BenchmarkStart(b *testing.B) {
+func BenchmarkStart(b *testing.B) { atTiers(b, benchmarkStart) }
+
+func atTiers(b *testing.B, benchmark func(*testing.B)) {
 	for _, t := range []compute.Tier{compute.TierContainer, compute.TierGVisor} {
 		b.Run(string(t), func(b *testing.B) {
 			tier = t
 			defer func() { tier = compute.TierContainer }()
-			benchmarkStart(b)
+			benchmark(b)
 		})
 	}
+}
+
+// medianOf reports the median beside the mean: on a busy machine it says more.
+func medianOf(b *testing.B, took []time.Duration) {
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms-median")
 }
 
 func benchmarkStart(b *testing.B) {

@@ -62,7 +62,7 @@ func (t *task) switchboard(ctx context.Context) (*switchboard.Board, error) {
 	if err != nil {
 		return nil, err
 	}
-	go io.Copy(io.Discard, p.Stderr())
+	go func() { _, _ = io.Copy(io.Discard, p.Stderr()) }()
 	if o.board, err = switchboard.New(patch{p}); err != nil {
 		return nil, errors.Join(unavailable("connect to the task", err), p.Close())
 	}

@@ -148,7 +148,7 @@ func TestConformance(t *testing.T) {
 	runtimetest.Run(t, runtimetest.Harness{
 		New: newRuntime, Probe: probeImage(t), BadPrograms: badPrograms(t),
 		Traits: runtimetest.Traits{
-			System: true, Volumes: true, Measured: true, ScratchInMemory: true, Egress: tier == compute.TierContainer, OwnKernel: tier == compute.TierGVisor,
+			System: true, Volumes: true, Measured: true, ScratchInMemory: true, Egress: true, OwnKernel: tier == compute.TierGVisor,
 			Interactive: true, Command: []string{"/probe"}, UserProbe: probeImage(t, users...), User: "guest", UserIDs: "1000 1001", ToolPaths: []string{"/.moyai", "/.moyai/worker"},
 			Env: []string{"HOME=/tmp", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		},

@@ -10,8 +10,7 @@
 // /tmp, /run and /dev/shm.
 //
 // Its tasks are compute.Interactive: who enters is let in by the supervisor, runs inside
-// under the same walls, and finds our tools there (compute/container/tool). With runsc
-// they cannot have egress yet.
+// under the same walls, and finds our tools there (compute/container/tool).
 //
 // It does not hide a tenant's data from the owner of the machine. With runc it shares
 // the owner's kernel, of which a defect is a way out; with runsc a kernel of gVisor's,

@@ -121,13 +121,12 @@ func TestEgressKilled(t *testing.T) {
 			r := newRuntime(t)
 			defer r.Close()
 			task, run, supervisor, gateway := withEgress(t, r)
-			var inside string
-			for _, pid := range childrenOf(t, supervisor) {
-				if pid != gateway {
-					inside = network(t, pid)
-				}
+			s, err := readState(run)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if inside == "" || inside == network(t, gateway) {
+			inside := network(t, s.Init.PID)
+			if inside == network(t, gateway) {
 				t.Fatalf("the container is in %q, the gateway too", inside)
 			}
 			if err := tc.kill(supervisor, gateway); err != nil {

@@ -30,6 +30,9 @@ func TestGVisor(t *testing.T) {
 	t.Run("EnterSupervisorKilled", TestEnterSupervisorKilled)
 	t.Run("EnterFull", TestEnterFull)
 	t.Run("EnterFolderOfHost", TestEnterFolderOfHost)
+	t.Run("EgressKilled", TestEgressKilled)
+	t.Run("EgressGatewayWalls", TestEgressGatewayWalls)
+	t.Run("EgressWithoutGateway", TestEgressWithoutGateway)
 	t.Run("ToolInTheWay", TestToolInTheWay)
 	t.Run("FilterTellsWhatIsMissing", TestFilterTellsWhatIsMissing)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -57,12 +58,13 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	if err != nil {
 		return c, err
 	}
-	if r.oci.GVisor() {
-		// It has no way out to be tried.
-	} else if err := r.tryEgress(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}); err != nil {
+	if err := r.tryEgress(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}); err != nil {
 		c.Missing = append(c.Missing, "egress: "+err.Error())
 	} else {
 		c.Enforced = append(c.Enforced, Egress)
+	}
+	if err := r.tryEnter(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}); err != nil {
+		c.Missing = append(c.Missing, "entering: "+err.Error())
 	}
 	if err := r.probeVolume(ctx, dir, image, limits); err != nil {
 		c.Missing = append(c.Missing, "volumes: "+err.Error())
@@ -132,6 +134,42 @@ func (r *Runtime) probeVolume(ctx context.Context, dir, image string, limits com
 		}
 	}
 	return nil
+}
+
+// tryEnter lets a program into a container. With runsc that is more than a matter of
+// form, as its kernel is spoken to in words of its own.
+func (r *Runtime) tryEnter(ctx context.Context, spec compute.Spec) error {
+	spec.Args = []string{"wait"}
+	p, err := r.prepare(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	t, err := r.Start(ctx, p, compute.Run{ID: "enter", Dir: filepath.Join(spec.Dir, "enter")})
+	if err != nil {
+		return err
+	}
+	code, err := enterOnce(ctx, t)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("a program that only looks around in a running container ended with code %d", code)
+	}
+	return errors.Join(err, t.Stop(context.WithoutCancel(ctx), 0))
+}
+
+func enterOnce(ctx context.Context, t compute.Task) (int, error) {
+	inside, ok := t.(compute.Interactive)
+	if !ok {
+		return -1, compute.ErrUnsupported
+	}
+	p, err := inside.Exec(ctx, compute.Exec{Args: []string{"/worker", supervise.Inside}})
+	if err != nil {
+		return -1, err
+	}
+	if _, err := io.Copy(io.Discard, io.LimitReader(p.Stdout(), 64<<10)); err != nil {
+		return -1, errors.Join(err, p.Close())
+	}
+	code, err := p.Wait(ctx)
+	return code, errors.Join(err, p.Close())
 }
 
 // tryEgress gives a container a way to the internet under rules that allow

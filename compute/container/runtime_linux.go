@@ -321,6 +321,7 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 		LogBytes: limits.LogBytes, TruncateLogs: limits.TruncateLogs, Timeout: limits.Timeout,
 	}
 	if p.spec.Egress != nil {
+		job.OCI.Uplinked = true
 		nobody := int(base + idsPerContainer - 1) // no user of an image has that number
 		job.Egress = &uplink.Job{
 			Gateway: p.r.config.Gateway, UID: nobody, GID: nobody, Egress: *p.spec.Egress, Task: run.ID,
@@ -332,16 +333,13 @@ func (p *prepared) job(run compute.Run, id string, base uint32) supervise.Job {
 
 // checkSupported refuses what this machine cannot give.
 //
-// Errors: compute.ErrInvalidSpec for gVisor, compute.ErrUnavailable.
+// Errors: compute.ErrInvalidSpec for devices with gVisor, compute.ErrUnavailable.
 func (r *Runtime) checkSupported(spec *compute.Spec) error {
 	if len(spec.Devices) > 0 && r.oci.GVisor() {
 		return fmt.Errorf("%w: devices are not supported at the tier %s yet", compute.ErrInvalidSpec, r.config.Tier)
 	}
 	if spec.Egress == nil {
 		return nil
-	}
-	if r.oci.GVisor() {
-		return fmt.Errorf("%w: egress is not supported at the tier %s yet", compute.ErrInvalidSpec, r.config.Tier)
 	}
 	e := *spec.Egress // the caller's stays as it is
 	e.EnsureDefaults()

@@ -98,12 +98,13 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 		}
 		return nil, err
 	}
-	reply, err := h.call(p.job(run, id, base))
+	job := p.job(run, id, base)
+	reply, err := h.call(job)
 	if err != nil {
 		return fail(err)
 	}
 	now := time.Now()
-	s := &state{ID: run.ID, Container: id, OCI: r.oci, Lock: r.engine.lock(id),
+	s := &state{ID: run.ID, Container: id, OCI: job.OCI, Lock: r.engine.lock(id),
 		Started: now, Limits: p.spec.Limits}
 	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
 		return fail(unavailable("identify the supervisor", err))

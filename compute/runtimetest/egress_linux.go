@@ -33,7 +33,7 @@ func (s *suite) testUplink(t *testing.T) {
 	t.Run("scan", func(t *testing.T) { s.testScan(t, n) })
 	t.Run("full log", func(t *testing.T) { s.testFullLog(t, n) })
 	t.Run("powers", func(t *testing.T) {
-		e := s.task(t, "powers").input("a", "x").egress("*:*")
+		e := s.task(t, s.powers()...).input("a", "x").egress("*:*")
 		if got := e.on(n); got != "no powers\n" {
 			t.Errorf("got %q", got)
 		}

@@ -17,11 +17,7 @@ func (g *guests) testExecWalls(t *testing.T) {
 	t.Run("powers", func(t *testing.T) {
 		e := g.task(t, "sleep", "1h").input("a", "x")
 		h := g.hostOf(e, "sleeping")
-		x := h.probe("powers")
-		if g.OwnKernel {
-			x.Args = append(x.Args, "survive memory")
-		}
-		if got := h.run(t, x, ""); got.out != "no powers\n" || got.code != 0 {
+		if got := h.run(t, h.probe(g.powers()...), ""); got.out != "no powers\n" || got.code != 0 {
 			t.Errorf("got %+v", got)
 		}
 	})

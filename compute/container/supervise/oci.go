@@ -22,13 +22,15 @@ type OCI struct {
 	// CountsPids says that runsc can be told a limit of processes: scripts/gvisor.sh
 	// builds one that can.
 	CountsPids bool
+	// Uplinked says that runsc takes over the network that it finds in its
+	// container's namespace, rather than giving it a loopback and nothing else.
+	Uplinked bool
 }
 
 // gvisorFlags are the same for every call: runsc hands those of any of them on to
 // the sandbox.
 var gvisorFlags = []string{
 	"--platform=systrap",
-	"--network=none",                // a loopback of its own, and nothing to send on
 	"--gofer-network-namespace=new", // the default one is kept, mounted in Root
 	"--overlay2=none",               // the root file system is read-only, so nothing need lie over it
 	"--in-sandbox-cgroup=v2",        // it counts processes there
@@ -57,7 +59,11 @@ func (o OCI) Command(id, log string, args ...string) *exec.Cmd {
 		flags = append(flags, "--log", log, "--log-format", "json")
 	}
 	if o.GVisor() {
-		flags = append(flags, gvisorFlags...)
+		network := "none"
+		if o.Uplinked {
+			network = "sandbox"
+		}
+		flags = append(append(flags, "--network="+network), gvisorFlags...)
 		if log != "" {
 			flags = append(flags, "--panic-log", filepath.Join(filepath.Dir(log), PanicLog))
 		}

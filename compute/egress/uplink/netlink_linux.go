@@ -16,9 +16,9 @@ func configure(index int, ipv6 bool) error {
 		return err
 	}
 	defer unix.Close(n.fd)
-	steps := []message{linkUp(index), address(index, Guest4), defaultRoute(index, unix.AF_INET)}
+	steps := []message{linkUp(index), address(index, Guest4), defaultRoute(index, via4)}
 	if ipv6 {
-		steps = append(steps, address(index, Guest6), defaultRoute(index, unix.AF_INET6))
+		steps = append(steps, address(index, Guest6), defaultRoute(index, via6))
 	}
 	for _, m := range steps {
 		if err := n.do(m); err != nil {
@@ -57,20 +57,24 @@ func linkUp(index int) message {
 
 // address is struct ifaddrmsg.
 func address(index int, p netip.Prefix) message {
-	family := byte(unix.AF_INET)
-	if p.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	m := message{kind: unix.RTM_NEWADDR, body: append([]byte{family, byte(p.Bits()), unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE}, word(index)...)}
+	m := message{kind: unix.RTM_NEWADDR, body: append([]byte{family(p.Addr()), byte(p.Bits()), unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE}, word(index)...)}
 	m.attribute(unix.IFA_LOCAL, p.Addr().AsSlice())
 	m.attribute(unix.IFA_ADDRESS, p.Addr().AsSlice())
 	return m
 }
 
+func family(a netip.Addr) byte {
+	if a.Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
 // defaultRoute is struct rtmsg.
-func defaultRoute(index int, family byte) message {
-	m := message{kind: unix.RTM_NEWROUTE, body: []byte{family, 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_LINK, unix.RTN_UNICAST, 0, 0, 0, 0}}
+func defaultRoute(index int, via netip.Addr) message {
+	m := message{kind: unix.RTM_NEWROUTE, body: []byte{family(via), 0, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}}
 	m.attribute(unix.RTA_OIF, word(index))
+	m.attribute(unix.RTA_GATEWAY, via.AsSlice())
 	return m
 }
 

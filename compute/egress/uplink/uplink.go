@@ -25,6 +25,11 @@ var (
 	Guest4   = netip.MustParsePrefix("10.0.2.15/24")
 	Guest6   = netip.MustParsePrefix("fd6d:6f79:6169::15/64")
 	Resolver = netip.MustParseAddr("10.0.2.3") // answers DNS
+
+	// By way of these everything is reached. Nobody has them, as the device needs no
+	// neighbour: but gVisor takes no default route without a gateway.
+	via4 = netip.MustParseAddr("10.0.2.2")
+	via6 = netip.MustParseAddr("fd6d:6f79:6169::2")
 )
 
 // MTU of the device. Nothing on the way is bound by an Ethernet's frames, and

@@ -174,7 +174,7 @@ func Serve(in io.Reader, out io.Writer, dial func(ctx context.Context, port uint
 }
 
 func serve(s *yamux.Stream, dial func(context.Context, uint16) (*net.TCPConn, error)) {
-	defer s.Reset()
+	defer func() { _ = s.Reset() }() // it may have ended well
 	_ = s.SetReadDeadline(time.Now().Add(dialPatience))
 	var port [2]byte
 	if _, err := io.ReadFull(s, port[:]); err != nil {
@@ -198,7 +198,7 @@ func serve(s *yamux.Stream, dial func(context.Context, uint16) (*net.TCPConn, er
 	if _, err := s.Write([]byte{connected}); err != nil {
 		return
 	}
-	join(s, c)
+	_ = join(s, c) // both ends know
 }
 
 // half is a connection whose directions end one by one.
@@ -208,7 +208,7 @@ type half interface {
 }
 
 // join carries bytes both ways until both directions have ended, or one has failed.
-func join(a, b half) {
+func join(a, b half) error {
 	over := make(chan error, 2)
 	carry := func(to, from half) {
 		_, err := io.Copy(to, from)
@@ -217,9 +217,11 @@ func join(a, b half) {
 	}
 	go carry(a, b)
 	go carry(b, a)
-	if err := <-over; err == nil {
-		<-over
+	err := <-over
+	if err == nil {
+		err = <-over
 	}
+	return err
 }
 
 type stdio struct {
