@@ -20,15 +20,18 @@ type Quantity struct {
 	Amount    uint64
 }
 
-// Attribute is a fact about what is offered ("region" = "eu"). A key may
-// appear more than once.
+// Attribute is a fact about what is offered ("region" = "eu"). A key that appears
+// more than once lists alternatives, of which a lease gets one: the runtimes of a
+// machine, its isolation tiers, the models of its cards.
 type Attribute struct {
 	Key   string
 	Value string
 }
 
 // Constraint restricts an attribute. Op is "=", "!=", ">=" or "<="; the last
-// two compare unsigned integers.
+// two compare unsigned integers. It holds if it does for one of the alternatives,
+// and all constraints on one key must for the same: so "!=" asks for something else
+// to be there, not for the other thing to be away.
 type Constraint struct {
 	Attribute string
 	Op        string
@@ -94,8 +97,8 @@ func Match(n Need, o Offer) Result {
 			misses = append(misses, missQuantity(q, free, quantity(o.Total, q.Dimension)))
 		}
 	}
-	for _, c := range n.Constraints {
-		if !satisfied(c, o.Attributes) {
+	for i, c := range n.Constraints {
+		if !satisfied(c, n.Constraints[:i], o.Attributes) {
 			misses = append(misses, missConstraint(c, o.Attributes))
 		}
 	}
@@ -147,26 +150,33 @@ func quantity(list []Quantity, dimension string) uint64 {
 }
 
 // satisfied: an attribute that is not declared satisfies nothing, not even
-// "!=": unknown is not a yes.
-func satisfied(c Constraint, attributes []Attribute) bool {
-	declared, equal, inOrder := false, false, false
+// "!=": unknown is not a yes. Of several constraints that no one alternative
+// satisfies, the last is to blame.
+func satisfied(c Constraint, earlier []Constraint, attributes []Attribute) bool {
+	alone, together, without := false, false, false
 	for _, a := range attributes {
 		if a.Key != c.Attribute {
 			continue
 		}
-		declared = true
-		equal = equal || a.Value == c.Value
-		inOrder = inOrder || ordered(a.Value, c.Op, c.Value)
+		before := true
+		for _, e := range earlier {
+			before = before && (e.Attribute != c.Attribute || holds(e, a.Value))
+		}
+		now := holds(c, a.Value)
+		alone, together, without = alone || now, together || now && before, without || before
 	}
+	return together || alone && !without
+}
+
+// holds reports that a constraint is satisfied by one value.
+func holds(c Constraint, value string) bool {
 	switch c.Op {
 	case "=":
-		return equal
+		return value == c.Value
 	case "!=":
-		return declared && !equal
-	case ">=", "<=":
-		return inOrder
+		return value != c.Value
 	}
-	return false
+	return ordered(value, c.Op, c.Value)
 }
 
 func ordered(have, op, want string) bool {

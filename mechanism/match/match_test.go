@@ -47,6 +47,9 @@ func need(t testing.TB) Need {
 
 func TestMatch(t *testing.T) {
 	quantities := func(q ...Quantity) func(*Need, *Offer) { return func(n *Need, _ *Offer) { n.Quantities = q } }
+	constraints := func(list ...Constraint) func(*Need, *Offer) {
+		return func(n *Need, _ *Offer) { n.Constraints = list }
+	}
 	constraint := func(a, op, v string) func(*Need, *Offer) {
 		return func(n *Need, _ *Offer) { n.Constraints = []Constraint{{a, op, v}} }
 	}
@@ -100,8 +103,21 @@ func TestMatch(t *testing.T) {
 		{name: "equal", change: constraint("region", "=", "eu")},
 		{name: "one of several values", change: constraint("runtime", "=", "container")},
 		{name: "not equal", change: constraint("region", "!=", "us")},
-		{name: "not equal to one of several", change: constraint("runtime", "!=", "wasm"),
+		{name: "not equal to one of several", change: constraint("runtime", "!=", "wasm")}, // it can be the other
+		{name: "not equal to the only one", change: constraint("region", "!=", "eu"), misses: []string{"needs region != eu, here it is eu"}},
+		{name: "not equal to any of several", change: constraints(Constraint{"runtime", "!=", "container"}, Constraint{"runtime", "!=", "wasm"}),
 			misses: []string{"needs runtime != wasm, here it is wasm, container"}},
+		{name: "one and not the other", change: constraints(Constraint{"runtime", "!=", "wasm"}, Constraint{"runtime", "=", "container"})},
+		{name: "one and not that one", change: constraints(Constraint{"runtime", "!=", "wasm"}, Constraint{"runtime", "=", "wasm"}),
+			misses: []string{"needs runtime = wasm, here it is wasm, container"}},
+		{name: "two of which a lease gets one", change: constraints(Constraint{"runtime", "=", "container"}, Constraint{"runtime", "=", "wasm"}),
+			misses: []string{"needs runtime = wasm, here it is wasm, container"}},
+		{name: "each by itself", change: constraints(Constraint{"cores", "<=", "7"}, Constraint{"cores", ">=", "9"}, Constraint{"region", "=", "eu"}),
+			misses: []string{"needs cores <= 7, here it is 8", "needs cores >= 9, here it is 8"}},
+		{name: "between, of several", change: func(n *Need, o *Offer) {
+			o.Attributes = append(o.Attributes, Attribute{"gpu.memory.mib", "8192"}, Attribute{"gpu.memory.mib", "24576"})
+			n.Constraints = []Constraint{{"gpu.memory.mib", "<=", "16384"}, {"gpu.memory.mib", ">=", "12288"}}
+		}, misses: []string{"needs gpu.memory.mib >= 12288, here it is 8192, 24576"}},
 		{name: "unknown is not unequal", change: constraint("owner", "!=", "eve"), misses: []string{"needs owner != eve, not declared here"}},
 		{name: "at least", change: constraint("cores", ">=", "8")},
 		{name: "at least as a number", change: constraint("cores", ">=", "10"), misses: []string{"needs cores >= 10, here it is 8"},
