@@ -55,7 +55,7 @@ func (a *app) rootCommand() *cobra.Command {
 Try a whole network on this machine:   moyai demo
 Keep one running to play with:         moyai devnet --dir ./net
 Run a program on somebody's machine:   moyai run prog.wasm -- args
-Earn with this machine:                moyai provide --price cpu=0.02MOY/h`,
+Earn with this machine:                moyai provide`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 

@@ -61,7 +61,7 @@ type provideFlags struct {
 func (a *app) provideCommand() *cobra.Command {
 	var f provideFlags
 	cmd := &cobra.Command{
-		Use:   "provide --price cpu=PRICE",
+		Use:   "provide",
 		Short: "earn with this machine",
 		Long: `Lend this machine: discover what it has, join the network, answer orders, run what
 is rented in a sandbox, meter it and settle. Everything is journalled before it
@@ -71,7 +71,8 @@ The home keeps the account key that is paid, the machine's own key, the journal
 and the work. A missing account key is made; on a development network the faucet
 (MOYAI_FAUCET) fills it. An account that owns nothing joins all the same: its
 first lease registers it, and part of what it earns becomes its bond.`,
-		Example: `  moyai provide --price cpu=0.02MOY/h
+		Example: `  moyai provide
+  moyai provide --price cpu=0.02MOY/h
   moyai provide --home ./p3 --price cpu=0.02MOY/h --price memory=0.002MOY/h --cpu 4 --memory 8Gi
   moyai provide --power-price 0.3MOY --while-idle --schedule 'mon-fri 18:00-08:00, sat-sun'
   moyai provide --price cpu=0.02MOY/h --dry-run      # what would be offered; nothing is joined or written
@@ -94,7 +95,7 @@ first lease registers it, and part of what it earns becomes its bond.`,
 
 func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, egress=PRICE per GiB of a lease's budget, gpu=PRICE per card, gpu-slice=PRICE, min=PRICE per lease (repeatable)")
+	fs.StringArrayVar(&f.prices, "price", nil, "cpu=PRICE per core, memory=PRICE or disk=PRICE per GiB, egress=PRICE per GiB of a lease's budget, gpu=PRICE per card, gpu-slice=PRICE, min=PRICE per lease (repeatable; default: a core for what others ask now)")
 	fs.Var(&f.cpu, "cpu", "cores to lend (default: all)")
 	fs.Var(&f.memory, "memory", "memory to lend (default: three quarters of what is free)")
 	fs.Var(&f.disk, "disk", "disk space to lend under --home (default: half of what is free)")
@@ -220,9 +221,10 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if err != nil {
 		return cfg, err
 	}
-	if t.prices.Denom == "" && f.power == "" {
-		_, err := provider.ParsePrices(nil)
-		return cfg, usagef("--price: %w", err)
+	if t.prices.Denom == "" {
+		if t.prices, err = a.goingPrices(ctx); err != nil {
+			return cfg, err
+		}
 	}
 	home, err := filepath.Abs(a.home)
 	if err != nil {

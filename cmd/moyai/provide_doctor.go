@@ -48,7 +48,7 @@ func (a *app) examine(ctx context.Context, worker string) error {
 		return err
 	}
 	p := doctor.Patient{
-		Home: a.home, Start: fmt.Sprintf("moyai provide --home %s --price cpu=0.02MOY/h", a.home), Node: a.node, Clock: time.Now,
+		Home: a.home, Start: fmt.Sprintf("moyai provide --home %s", a.home), Node: a.node, Clock: time.Now,
 		Machine: machine.Discover(ctx, machine.Host(), home), Runtimes: runtimes(ctx, worker), Walls: probe.Walls(ctx),
 		OpenFiles: probe.OpenFiles(),
 	}

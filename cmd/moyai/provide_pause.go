@@ -59,5 +59,5 @@ func (a *app) steer(ctx context.Context, done string, what func(*provider.Contro
 }
 
 func (a *app) notProviding() error {
-	return withHint(fmt.Errorf("no provider runs in %s", a.home), "start it with `moyai provide --home %s --price cpu=0.02MOY/h`", a.home)
+	return withHint(fmt.Errorf("no provider runs in %s", a.home), "start it with `moyai provide --home %s`", a.home)
 }

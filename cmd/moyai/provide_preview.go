@@ -199,7 +199,7 @@ func printLends(w io.Writer, p provider.Preview) error {
 
 func printJobs(w io.Writer, p provider.Preview) error {
 	if p.Denom == "" {
-		_, err := fmt.Fprintln(w, "No price was given: add one, such as --price cpu=0.02MOY/h, to see what jobs would pay.")
+		_, err := fmt.Fprintln(w, "No price was given: a core would be lent for what others ask then. Add one, such as --price cpu=0.02MOY/h, to see what jobs would pay.")
 		return err
 	}
 	t := newTable(w, "A JOB OF", "WOULD PAY")
