@@ -81,6 +81,9 @@ func readState(run compute.Run) (*state, error) {
 	if err := taskrecord.Read(run, supervise.StateFile, s, &s.ID); err != nil {
 		return nil, err
 	}
+	if s.Container == "" {
+		return nil, fmt.Errorf("%w: %s was started by way of Docker", compute.ErrUnavailable, run.ID)
+	}
 	return s, nil
 }
 

@@ -22,6 +22,11 @@ func BuildGateway(tb testing.TB) string {
 	return build(tb, "moyai-egress", module+"/cmd/moyai-egress", "CGO_ENABLED=0")
 }
 
+// BuildDocker builds moyai-docker and returns its path.
+func BuildDocker(tb testing.TB) string {
+	return build(tb, "moyai-docker", module+"/cmd/moyai-docker", "CGO_ENABLED=0")
+}
+
 // BuildWasm builds a Go program for WASI preview 1 and returns its path. pkg is
 // its path within this module: "examples/wordcount".
 func BuildWasm(tb testing.TB, pkg string) string {

@@ -43,6 +43,7 @@ var houses = []house{
 	{Dir: "bench", Anyone: true, Why: "the proof stands above everything"},
 	{Dir: "cmd/moyai-worker", May: []string{"compute", "internal"}, Why: "a job's child starts in milliseconds only while it links next to nothing"},
 	{Dir: "cmd/moyai-egress", May: []string{"compute", "internal"}, Why: "it stands beside a task and reads what strangers send: it links a network stack and nothing else"},
+	{Dir: "cmd/moyai-docker", May: []string{"compute", "internal"}, Why: "it stands beside every container that Docker runs, so it links Docker's client and nothing else"},
 	{Dir: "cmd", Anyone: true, Why: "a binary composes roles"},
 	{Dir: "examples/debimage", May: []string{"compute/image/pack"}, Why: "it writes images, and knows nothing of who runs them"},
 	{Dir: "examples", May: []string{"client"}, Why: "an example shows what a stranger can do with the public SDK"},

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
 // Limits are what a task may have there.
@@ -23,6 +25,9 @@ type Used struct {
 	// Unclear says that the tree cannot be walked, as when it is nested deeper
 	// than paths are long: a way to hide, so it counts as too much.
 	Unclear bool
+	// Blind says that a process does not let us see what it has open. It may be about
+	// to begin or to end; or it hides, which it cannot from root.
+	Blind bool
 }
 
 // Over reports that it is too much, logs of so many bytes included.
@@ -54,22 +59,23 @@ func Measure(dir string, l Limits, processes []int) Used {
 		return nil
 	})
 	u.Unclear = err != nil
-	u.Bytes += hidden(dir, processes)
+	deleted, blind := hidden(dir, processes)
+	u.Bytes, u.Blind = u.Bytes+deleted, blind
 	return u
 }
 
 // hidden is the size of deleted files that are still open.
-func hidden(dir string, processes []int) uint64 {
+func hidden(dir string, processes []int) (total uint64, blind bool) {
 	var home unix.Stat_t
 	if unix.Stat(dir, &home) != nil {
-		return 0
+		return 0, false
 	}
 	seen := map[uint64]bool{}
-	var total uint64
 	for _, pid := range processes {
 		folder := fmt.Sprintf("/proc/%d/fd", pid)
 		f, err := os.Open(folder)
 		if err != nil {
+			blind = blind || errors.Is(err, fs.ErrPermission) && alive(pid)
 			continue
 		}
 		names, _ := f.Readdirnames(-1) // bounded by the container's own nofile limit
@@ -83,7 +89,14 @@ func hidden(dir string, processes []int) uint64 {
 			total += uint64(st.Size)
 		}
 	}
-	return total
+	return total, blind
+}
+
+// alive reports that a process has not ended: what has nothing open any more does not
+// show that either.
+func alive(pid int) bool {
+	fields, err := taskrecord.Stat(pid)
+	return err == nil && fields[0] != "Z" && fields[0] != "X"
 }
 
 // Tidy leaves only what a caller can collect without surprise: no FIFO that

@@ -1,0 +1,195 @@
+package stand
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
+)
+
+// ended is how the container's first process went, as Docker tells.
+type ended struct {
+	code int
+	oom  bool
+	// gone: nobody knows how, as Docker lost it or did not come back.
+	gone bool
+	// others: somebody told Docker to end it, and it was not us.
+	others bool
+}
+
+// fatal and more is what Docker says of a program that a signal ended, and also what a
+// program may say of itself.
+const fatal = 128
+
+// status is what the kernel would say. A container that we killed, or whose memory
+// was short, did not choose its 137.
+func (e ended) status(ours bool) syscall.WaitStatus {
+	if e.gone || e.code == fatal+int(syscall.SIGKILL) && (ours || e.oom || e.others) || e.code == fatal+int(syscall.SIGTERM) && e.others {
+		return syscall.WaitStatus(syscall.SIGKILL)
+	}
+	return syscall.WaitStatus((e.code & 0xff) << 8)
+}
+
+// await registers for the container's end, before its start so that it cannot be
+// missed.
+func (s *supervisor) await() client.ContainerWaitResult {
+	return s.docker.ContainerWait(context.Background(), s.job.Name, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
+}
+
+// see tells the watch when the container has ended, however often Docker itself
+// ends and comes back meanwhile.
+func (s *supervisor) see(wait client.ContainerWaitResult) {
+	lost := false
+	for {
+		select {
+		case <-wait.Result:
+		case <-wait.Error:
+			lost = true
+		}
+		state, there := s.inspect()
+		switch {
+		case !there:
+			s.end <- ended{gone: true}
+			return
+		case state.Running || state.Paused || state.Restarting:
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			if err := s.said.attach(ctx, s.docker); err != nil {
+				fmt.Fprintln(os.Stderr, "moyai-docker:", err)
+			}
+			cancel()
+			wait = s.docker.ContainerWait(context.Background(), s.job.Name, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
+		default:
+			e := ended{code: state.ExitCode, oom: state.OOMKilled}
+			s.hear(&e)
+			// A Docker that starts anew ends what it finds running.
+			e.others = e.others || lost && e.code >= fatal
+			s.end <- e
+			return
+		}
+	}
+}
+
+// dockerPatience is how long a Docker that is gone is waited for once its container
+// has ended as well.
+const dockerPatience = 2 * time.Minute
+
+// inspect asks for the container's state until Docker answers, or until there is
+// none to ask for.
+func (s *supervisor) inspect() (state container.State, there bool) {
+	var over time.Time // since when the process is known to be gone
+	for ; ; time.Sleep(100 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		i, err := s.docker.ContainerInspect(ctx, s.job.Name, client.ContainerInspectOptions{})
+		cancel()
+		switch {
+		case err == nil && i.Container.State != nil:
+			return *i.Container.State, true
+		case notFound(err):
+			return state, false
+		}
+		switch {
+		case s.pidfd < 0 || !processGone(s.pidfd):
+		case over.IsZero():
+			over = time.Now()
+		case time.Since(over) > dockerPatience:
+			return state, false
+		}
+	}
+}
+
+// hear asks Docker what befell the container: whether it was short of memory, which
+// the state alone has sometimes not been told yet, and whether somebody ended it.
+func (s *supervisor) hear(e *ended) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	told := s.docker.Events(ctx, client.EventsListOptions{
+		Since: moment(s.begun.Add(-time.Second)), Until: moment(time.Now()), // one to come would be waited for
+		Filters: make(client.Filters).Add("container", s.job.Name).Add("event", "oom", "kill"),
+	})
+	for {
+		select {
+		case m := <-told.Messages:
+			switch m.Action {
+			case "oom":
+				e.oom = true
+			case "kill":
+				e.others = e.others || !s.tellsDocker()
+			}
+		case <-told.Err: // also when there is no more
+			return
+		}
+	}
+}
+
+func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
+
+// tellsDocker reports that our own signals go by way of Docker.
+func (s *supervisor) tellsDocker() bool { return s.pidfd < 0 }
+
+// signal reaches the container's first process: directly where it is one of ours to
+// signal, and else through Docker, which takes its time.
+func (s *supervisor) signal(sig syscall.Signal) {
+	if s.pidfd >= 0 && unix.PidfdSendSignal(s.pidfd, sig, nil, 0) == nil {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if _, err := s.docker.ContainerKill(ctx, s.job.Name, client.ContainerKillOptions{Signal: strconv.Itoa(int(sig))}); err != nil && !errdefs.IsConflict(err) {
+			fmt.Fprintln(os.Stderr, "moyai-docker: kill:", err)
+		}
+	}()
+}
+
+// usage is what the container used, as far as it was seen.
+type usage struct {
+	CPU  time.Duration
+	Peak uint64
+}
+
+// sample looks at what the container used, where this machine's kernel shows it.
+func (s *supervisor) sample() {
+	if s.pidfd < 0 {
+		return
+	}
+	cpu, peak := s.cgroup.Usage()
+	s.used.CPU, s.used.Peak = max(s.used.CPU, cpu), max(s.used.Peak, peak)
+}
+
+// ask is sample by way of Docker.
+func (s *supervisor) ask(ctx context.Context) (u usage, ok bool) {
+	stats, err := s.docker.ContainerStats(ctx, s.job.Name, client.ContainerStatsOptions{})
+	if err != nil {
+		return u, false
+	}
+	defer stats.Body.Close()
+	var r container.StatsResponse
+	if json.NewDecoder(stats.Body).Decode(&r) != nil {
+		return u, false
+	}
+	return usage{CPU: time.Duration(r.CPUStats.CPUUsage.TotalUsage), Peak: max(r.MemoryStats.MaxUsage, r.MemoryStats.Usage)}, true
+}
+
+// belongs reports that a process of this machine is in the container's control
+// group.
+func belongs(pid int, id string) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	return err == nil && len(id) >= 12 && strings.Contains(string(b), id)
+}
+
+func processGone(pidfd int) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0
+}
+
+func notFound(err error) bool { return err != nil && errdefs.IsNotFound(err) }

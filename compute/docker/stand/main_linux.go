@@ -1,0 +1,212 @@
+package stand
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/internal/cgroup"
+	"github.com/moyai-network/moyai/compute/internal/fault"
+	"github.com/moyai-network/moyai/compute/internal/filelock"
+	"github.com/moyai-network/moyai/compute/internal/outdir"
+	"github.com/moyai-network/moyai/compute/internal/tasklog"
+)
+
+// Main stands over one container and returns the process's exit code.
+func Main() int {
+	if err := stand(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "moyai-docker:", err)
+		return 1
+	}
+	return 0
+}
+
+// patience bounds one question to Docker that takes no time of its own.
+const patience = time.Minute
+
+// supervisor is one container being stood over.
+type supervisor struct {
+	job    Job
+	docker *client.Client
+	locks  []*os.File
+	logs   *tasklog.Logs
+	said   *streams
+	begun  time.Time
+
+	// What of the container this machine's kernel shows: nothing, if Docker runs it
+	// in a machine of its own.
+	pid    int
+	pidfd  int // of its first process; -1 if that is not to be seen
+	cgroup cgroup.Group
+
+	end     chan ended
+	refused string         // why its program cannot be executed, if so
+	why     compute.Reason // why we killed it, if we did
+	killed  time.Time      // when, last
+	asked   bool           // SIGTERM was sent
+	out     outdir.Used    // as last measured
+	blind   int            // how often in a row something could not be seen
+	used    usage
+}
+
+// stand does the whole of it: create, wait for the caller's word, start, watch,
+// account. When the caller goes away before its word, everything is undone.
+func stand(in io.Reader, out io.Writer) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	words := bufio.NewReader(io.LimitReader(in, maxMessage))
+	s := &supervisor{pidfd: -1, end: make(chan ended, 1)}
+	line, err := words.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &s.job)
+	}
+	if err != nil {
+		return fmt.Errorf("read the job: %w", err)
+	}
+	err = s.create()
+	if err = errors.Join(err, reply(out, err)); err != nil {
+		s.undo()
+		return err
+	}
+	if line, err := words.ReadString('\n'); err != nil || line != Go {
+		s.undo()
+		return errors.New("the caller went away before the container was to start")
+	}
+	if err := s.start(); err != nil {
+		s.undo()
+		_ = reply(out, err)
+		return err
+	}
+	_ = reply(out, nil) // who does not listen will recover the task
+	quiet()
+	return s.account(s.watch(signals))
+}
+
+func reply(w io.Writer, err error) error {
+	var r Reply
+	if err != nil {
+		r.Error = err.Error()
+	}
+	b, err := json.Marshal(r)
+	if err == nil {
+		_, err = w.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// quiet lets go of the pipes to the caller.
+func quiet() {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer null.Close()
+	_ = unix.Dup2(int(null.Fd()), 0)
+	_ = unix.Dup2(int(null.Fd()), 1)
+}
+
+// create makes everything but the program's first instruction.
+func (s *supervisor) create() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for path, how := range map[string]int{s.job.TaskLock: unix.LOCK_EX, s.job.ImageLock: unix.LOCK_SH} {
+		f, err := filelock.Wait(ctx, path, how)
+		if err != nil {
+			return err
+		}
+		s.locks = append(s.locks, f)
+	}
+	var err error
+	if s.docker, err = client.New(client.WithHost(s.job.Host)); err != nil {
+		return err
+	}
+	s.logs = tasklog.New(s.job.Limits.LogBytes)
+	if s.said, err = openStreams(&s.job, s.logs); err != nil {
+		return err
+	}
+	if _, err := s.docker.ContainerCreate(ctx, client.ContainerCreateOptions{Name: s.job.Name, Config: s.job.Config, HostConfig: s.job.HostConfig}); err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	return s.said.attach(ctx, s.docker)
+}
+
+// start lets the first instruction happen. A program that cannot be executed is a
+// result, not a failure.
+func (s *supervisor) start() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	wait := s.await()
+	s.begun = time.Now()
+	if _, err := s.docker.ContainerStart(ctx, s.job.Name, client.ContainerStartOptions{}); err != nil {
+		if s.refused = fault.Images(err.Error()); s.refused != "" {
+			return nil
+		}
+		return fmt.Errorf("start: %w", err)
+	}
+	go s.see(wait)
+	s.hold(ctx)
+	return nil
+}
+
+// hold takes hold of the container's first process, if it is one of this machine's,
+// by a handle that names it for good: then its limits hold although Docker dies.
+func (s *supervisor) hold(ctx context.Context) {
+	state, err := s.docker.ContainerInspect(ctx, s.job.Name, client.ContainerInspectOptions{})
+	if err != nil || state.Container.State == nil || state.Container.State.Pid <= 0 {
+		return // it has ended already, or Docker has; either will be seen
+	}
+	pid := state.Container.State.Pid
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	// A number that Docker knows from its own machine means somebody else here.
+	if !belongs(pid, state.Container.ID) {
+		unix.Close(fd)
+		return
+	}
+	if s.cgroup, err = cgroup.Of(pid); err != nil {
+		unix.Close(fd)
+		return
+	}
+	s.pid, s.pidfd = pid, fd
+}
+
+// undo leaves nothing behind of a container that is not to be.
+func (s *supervisor) undo() {
+	if s.said != nil {
+		s.said.close()
+	}
+	s.remove()
+}
+
+// remove takes the container away. If Docker is not there to do it, whoever finds
+// that nobody stands over it does.
+func (s *supervisor) remove() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for s.docker != nil && ctx.Err() == nil {
+		_, err := s.docker.ContainerRemove(ctx, s.job.Name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		if err == nil || notFound(err) {
+			break
+		}
+		fmt.Fprintln(os.Stderr, "moyai-docker: remove:", err)
+		time.Sleep(time.Second)
+	}
+	os.Remove(s.job.TaskLock) // last: a container without it is taken for forsaken
+}
+
+func (s *supervisor) outDir() string { return filepath.Join(s.job.Dir, "out") }
