@@ -33,17 +33,19 @@ export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "%-18s %s\n", $$1, $$2}'
 
-build: ## bin/moyai, bin/moyai-worker and bin/moyai-egress
+build: ## bin/moyai and what it starts: moyai-worker, moyai-egress, moyai-docker
 	@mkdir -p $(BIN)
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/moyai ./cmd/moyai
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-egress ./cmd/moyai-egress
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-docker ./cmd/moyai-docker
 
 release: ## reproducible, stripped binaries
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o $(BIN)/moyai ./cmd/moyai
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/moyai-egress ./cmd/moyai-egress
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/moyai-docker ./cmd/moyai-docker
 
 demo: build ## a whole network renders a picture: demo/out.png
 	$(BIN)/moyai demo

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 				"MOYAI_HOME":            home,
 				"MOYAI_FAUCET":          n.FaucetURL,
 				"MOYAI_KEYRING_BACKEND": chain.BackendTest,
+				"DOCKERD":               filepath.Join(scratch, "dockerd", "docker.sock"),
 			} {
 				env.Setenv(key, value)
 			}
@@ -70,6 +71,9 @@ func TestScripts(t *testing.T) {
 			ok, why := containers()
 			switch name {
 			case "containers":
+			case "docker":
+				why = dockerd(t)
+				ok = ok && why == ""
 			case "toolbox":
 				return ok && toolbox(t) != "", nil
 			case "gvisor":

@@ -221,7 +221,7 @@ func (a *agreement) enterable(ctx context.Context, index *uint64) (compute.Inter
 	case !ok && a.man.Runtime == "wasm":
 		return nil, nil, refused(enter.SubjectRuntime, "a WebAssembly program cannot be entered: only containers can")
 	case !ok:
-		return nil, nil, refused(enter.SubjectRuntime, "programs of runtime %q cannot be entered", a.man.Runtime)
+		return nil, nil, refused(enter.SubjectRuntime, "containers cannot be entered on this provider, which runs them by way of Docker")
 	}
 	return inside, t.gone, nil
 }

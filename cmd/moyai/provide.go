@@ -107,7 +107,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
 	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable; default: found by itself)")
 	fs.BoolVar(&f.keepPorts, "no-port-mapping", false, "do not ask the router to forward a port (UPnP, NAT-PMP)")
-	fs.StringVar(&f.containers, "containers", "", "run container images too (Linux, as root, with containerd): all tiers that hold here, or gvisor, container, or both with a comma")
+	fs.StringVar(&f.containers, "containers", "", "run container images too (Linux): what holds here of gvisor and container (as root, with containerd) or else docker (a Docker that is there already), or those named, with a comma")
 	fs.Lookup("containers").NoOptDefVal = containersAll
 	f.images = 16 << 30
 	fs.StringArrayVar(&f.allow, "registry-allow", nil, "HOST[:PORT] of an image registry that may be pulled from although it is not at a public address (repeatable)")
@@ -265,7 +265,7 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	if err != nil {
 		return cfg, err
 	}
-	cards, _ := lentGPUs(found, t.prices, len(boxes.runtimes) > 0)
+	cards, _ := lentGPUs(found, t.prices, boxes.devices)
 	if t.prices, err = f.floor(a, t.prices, capacity.CPUMilli); err != nil {
 		return cfg, err
 	}

@@ -10,36 +10,49 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container"
+	dockerbox "github.com/moyai-network/moyai/compute/docker"
 	"github.com/moyai-network/moyai/provider/probe"
 )
 
 // containersAll is what --containers means without a value.
 const containersAll = "all"
 
-// containerTiers are those that --containers can name, the strongest first.
-var containerTiers = []compute.Tier{compute.TierGVisor, compute.TierContainer}
+// box is a way to run container images, by the name that --containers knows.
+type box string
+
+const (
+	boxGVisor    box = "gvisor"    // gVisor over containerd's images
+	boxContainer box = "container" // runc over containerd's images
+	boxDocker    box = "docker"    // a Docker that is there already
+)
+
+// allBoxes are in the order in which they are tried.
+var allBoxes = []box{boxGVisor, boxContainer, boxDocker}
 
 // imageGrace is how long the loading of images may take: some are a hundred times
 // larger than any module.
 const imageGrace = 10 * time.Minute
 
-// tiers reads --containers: nil if no images are run, and whether each of them
+// wanted reads --containers: nil if no images are run, and whether each of them
 // must hold.
-func (f *provideFlags) tiers() (tiers []compute.Tier, named bool, err error) {
+func (f *provideFlags) wanted() (boxes []box, named bool, err error) {
 	switch f.containers {
 	case "":
 		return nil, false, nil
 	case containersAll:
-		return containerTiers, false, nil
+		return allBoxes, false, nil
 	}
 	for name := range strings.SplitSeq(f.containers, ",") {
-		t := compute.Tier(name)
-		if !slices.Contains(containerTiers, t) {
-			return nil, false, usagef("--containers %q: use gvisor, container, or both with a comma", f.containers)
+		b := box(name)
+		if !slices.Contains(allBoxes, b) {
+			return nil, false, usagef("--containers %q: use gvisor, container or docker, or several with a comma", f.containers)
 		}
-		tiers = append(tiers, t)
+		boxes = append(boxes, b)
 	}
-	return tiers, true, nil
+	if slices.Contains(boxes, boxContainer) && slices.Contains(boxes, boxDocker) {
+		return nil, false, usagef("--containers %q: container and docker are two ways to the same isolation, use one", f.containers)
+	}
+	return boxes, true, nil
 }
 
 // programFolder is that of compiled modules.
@@ -61,6 +74,7 @@ func (f *provideFlags) imageFolder(home string) string {
 // boxes are what runs container images here.
 type boxes struct {
 	runtimes []compute.Runtime
+	devices  bool           // one of them can hand out graphics cards
 	volumes  bool           // a volume's size held at every tier
 	egress   []compute.Tier // at which a container can have a way to the internet
 	missing  []string       // what did not hold, and why
@@ -69,14 +83,17 @@ type boxes struct {
 // boxes makes what runs container images, and has each run one. What was not asked
 // for by name is left out where it does not hold; nothing at all is a failure.
 func (f *provideFlags) boxes(ctx context.Context, home string) (b boxes, _ error) {
-	tiers, named, err := f.tiers()
-	if err != nil || tiers == nil {
+	wanted, named, err := f.wanted()
+	if err != nil || wanted == nil {
 		return b, err
 	}
 	b.volumes = true
 	var failed error
-	for _, t := range tiers {
-		c, err := container.New(container.Config{Home: f.imageFolder(home), Worker: f.worker, Tier: t})
+	for _, w := range wanted {
+		if !named && w == boxDocker && slices.ContainsFunc(b.runtimes, func(r compute.Runtime) bool { return r.Tier() == compute.TierContainer }) {
+			continue // containerd can do more
+		}
+		c, err := f.open(w, home)
 		if err == nil {
 			var found compute.Capabilities
 			if found, err = c.Probe(ctx); err == nil {
@@ -95,9 +112,28 @@ func (f *provideFlags) boxes(ctx context.Context, home string) (b boxes, _ error
 	return b, nil
 }
 
+// open makes what runs images in one of the ways.
+func (f *provideFlags) open(b box, home string) (compute.Runtime, error) {
+	if b == boxDocker {
+		r, err := dockerbox.New(dockerbox.Config{Home: f.imageFolder(home) + "-docker", Worker: f.worker})
+		if err != nil {
+			return nil, err // not r: a nil *Runtime would be a non-nil interface
+		}
+		return r, nil
+	}
+	r, err := container.New(container.Config{Home: f.imageFolder(home), Worker: f.worker, Tier: compute.Tier(b)})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // add takes in a runtime that ran an image, and what it found to hold.
 func (b *boxes) add(r compute.Runtime, found compute.Capabilities) {
 	b.runtimes = append(b.runtimes, r)
+	if _, ok := r.(*container.Runtime); ok {
+		b.devices = true
+	}
 	b.volumes = b.volumes && slices.Contains(found.Enforced, container.Volumes)
 	b.missing = append(b.missing, found.Missing...)
 	if slices.Contains(found.Enforced, container.Egress) {
@@ -116,7 +152,32 @@ func stopEngines(runtimes []compute.Runtime) (err error) {
 	return err
 }
 
-// offers reports that --containers takes a runtime's work.
-func offers(tiers []compute.Tier, r probe.Runtime) bool {
-	return (r.Name == probe.Containerd || r.Name == probe.Runsc) && slices.Contains(tiers, r.Tier)
+// check has a runtime that was found say what it lacks to run images, as far as that
+// can be told without running one.
+func (b box) check(ctx context.Context, r *probe.Runtime, worker string) {
+	if !r.Found || b == "" {
+		return
+	}
+	var err error
+	if b == boxDocker {
+		err = dockerbox.Missing(ctx, dockerbox.Config{Worker: worker, Socket: r.Where})
+	} else {
+		err = container.Missing(container.Config{Worker: worker, Tier: compute.Tier(b)})
+	}
+	if err != nil {
+		r.Found, r.Why, r.Fix = false, strings.TrimPrefix(err.Error(), compute.ErrUnavailable.Error()+": "), ""
+	}
+}
+
+// boxOf is the way that a runtime which was found runs images, or none.
+func boxOf(r probe.Runtime) box {
+	switch r.Name {
+	case probe.Containerd:
+		return boxContainer
+	case probe.Runsc:
+		return boxGVisor
+	case probe.Docker:
+		return boxDocker
+	}
+	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moyai-network/moyai/compute"
@@ -35,25 +36,28 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 	if t.prices, err = f.floor(a, t.prices, lent.CPUMilli); err != nil {
 		return err
 	}
-	tiers, _, err := f.tiers()
+	wanted, named, err := f.wanted()
 	if err != nil {
 		return err
 	}
 	found := runtimes(ctx, f.worker)
 	offered := []string{wasm.Name}
 	for i, r := range found {
-		switch {
-		case !r.Found:
-		case offers(tiers, r):
+		switch b := boxOf(r); {
+		case !r.Found || b == "":
+		case b == boxDocker && !named && slices.Contains(offered, probe.Containerd):
+			found[i].Why, found[i].Fix = "found, and containerd can do more", "add --containers=docker"
+		case slices.Contains(wanted, b):
 			offered = append(offered, r.Name)
-		case offers(containerTiers, r):
+		default:
 			found[i].Why, found[i].Fix = "found, and not asked for", "add --containers"
 		}
 	}
+	devices := slices.Contains(offered, probe.Containerd) || slices.Contains(offered, probe.Runsc)
 	p := provider.NewPreview(m, lent, t.prices, found, offered, probe.Walls(ctx))
 	p.Owner = ownersPreview(ctx, t.owner)
 	p.Units = t.prices.Units
-	p.GPUs, p.GPUsNotLent = lentGPUs(m, t.prices, f.containers != "")
+	p.GPUs, p.GPUsNotLent = lentGPUs(m, t.prices, devices)
 	return a.print(p, func(w io.Writer) error { return a.printPreview(w, p) })
 }
 
@@ -72,7 +76,11 @@ func runtimes(ctx context.Context, worker string) []probe.Runtime {
 		}
 		return probe.WebAssembly(ctx, rt, err)
 	}
-	return append([]probe.Runtime{wasmRuntime()}, probe.Runtimes(ctx, probe.Usual())...)
+	found := probe.Runtimes(ctx, probe.Usual())
+	for i := range found {
+		boxOf(found[i]).check(ctx, &found[i], worker)
+	}
+	return append([]probe.Runtime{wasmRuntime()}, found...)
 }
 
 func (a *app) printPreview(w io.Writer, p provider.Preview) error {

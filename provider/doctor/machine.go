@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moyai-network/moyai/compute"
@@ -19,6 +20,7 @@ import (
 // runtimes: WebAssembly is always offered; what runs containers is told about,
 // because its work is taken only if the owner asks for it.
 func (e *examination) runtimes(context.Context) {
+	images := slices.ContainsFunc(e.Runtimes, func(r probe.Runtime) bool { return r.Found && r.Tier != compute.TierSandbox })
 	for _, r := range e.Runtimes {
 		text := strings.Join(nonEmpty(r.Version, r.Why), "; ")
 		switch {
@@ -28,6 +30,8 @@ func (e *examination) runtimes(context.Context) {
 			e.add(Warning, r.Runs, text, r.Fix)
 		case r.Tier == compute.TierSandbox:
 			e.add(Problem, r.Runs, text, r.Fix)
+		case r.Name == probe.Docker && r.Why != "not installed" && !images:
+			e.add(Warning, r.Runs, text+"; nothing else here runs images", r.Fix)
 		default:
 			e.add(OK, r.Runs, text+"; not needed yet", "")
 		}

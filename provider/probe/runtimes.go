@@ -22,12 +22,14 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/moyai-network/moyai/compute"
+	dockersocket "github.com/moyai-network/moyai/compute/docker/socket"
 )
 
 // Names of the runtimes that provide --containers uses.
 const (
 	Containerd = "containerd" // with runc
 	Runsc      = "runsc"      // over containerd's images
+	Docker     = "docker"     // a daemon of its own
 )
 
 // Runtime is a program that runs programs, found or not.
@@ -56,21 +58,11 @@ type Places struct {
 
 // Usual are the places of this machine.
 func Usual() Places {
-	docker := []string{"/var/run/docker.sock"}
-	if home, err := os.UserHomeDir(); err == nil {
-		docker = append(docker, filepath.Join(home, ".docker/run/docker.sock"))
-	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		docker = append(docker, filepath.Join(dir, "docker.sock"))
-	}
-	if path, ok := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://"); ok {
-		docker = append([]string{path}, docker...)
-	}
 	containerd := []string{"/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock"}
 	if path := os.Getenv("CONTAINERD_ADDRESS"); path != "" {
 		containerd = append([]string{strings.TrimPrefix(path, "unix://")}, containerd...)
 	}
-	return Places{Containerd: containerd, Docker: docker, Program: findProgram, Patience: 2 * time.Second}
+	return Places{Containerd: containerd, Docker: dockersocket.Usual(), Program: findProgram, Patience: 2 * time.Second}
 }
 
 // findProgram also finds what lies beside this program, and what only root's PATH
@@ -181,10 +173,13 @@ func (p Places) runsc(ctx context.Context) Runtime {
 }
 
 func (p Places) docker(ctx context.Context) Runtime {
-	r := Runtime{Name: "docker", Runs: "containers (Docker API)", Tier: compute.TierContainer}
+	r := Runtime{Name: Docker, Runs: "containers (Docker API)", Tier: compute.TierContainer}
 	version, where, err := p.ask(ctx, p.Docker, askDocker)
 	if err != nil {
-		r.Why, r.Fix = err.Error(), asRootOr(err, "sudo systemctl start docker")
+		r.Why, r.Fix = err.Error(), "sudo systemctl start docker"
+		if errors.Is(err, os.ErrPermission) {
+			r.Why, r.Fix = "its socket refuses this user", "sudo usermod -aG docker $USER, then log in again"
+		}
 		if _, absent := p.Program("dockerd"); absent != nil && errors.Is(err, errNoSocket) {
 			r.Why, r.Fix = "not installed", "" // containerd does
 		}
@@ -195,13 +190,6 @@ func (p Places) docker(ctx context.Context) Runtime {
 }
 
 var errNoSocket = errors.New("not running")
-
-func asRootOr(err error, fix string) string {
-	if errors.Is(err, os.ErrPermission) {
-		return "run moyai as root (sudo)"
-	}
-	return fix
-}
 
 // ask tries each socket that is there, and says why the last one would not do.
 func (p Places) ask(ctx context.Context, sockets []string, question func(context.Context, string) (string, error)) (version, where string, err error) {
