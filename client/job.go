@@ -210,7 +210,8 @@ type LeaseReport struct {
 	OpenedAt    time.Time `json:"opened_at"`
 	Module      string    `json:"module,omitempty"`
 	Output      string    `json:"output,omitempty"`
-	Ours        bool      `json:"ours"` // its receipt key is in this home
+	Isolation   string    `json:"isolation,omitempty"` // the tier that its provider says it runs at
+	Ours        bool      `json:"ours"`                // its receipt key is in this home
 }
 
 // Quote is one provider's indication.

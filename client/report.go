@@ -171,6 +171,7 @@ func (c *Client) report(ctx context.Context, row journal.Lease) (*LeaseReport, e
 		return nil, err
 	}
 	r.Node, r.JobID, r.Moniker, r.OpenTx, r.OpenedAt, r.Ours = hex.EncodeToString(row.Node), journal.JobName(row.Job), row.Moniker, row.OpenTx, row.Opened, true
+	r.Isolation = row.Isolation
 	if signed, err := c.openReceipt(row.Receipt); err == nil && signed.Value.ElapsedMS > r.AckedMS {
 		r.AckedMS = signed.Value.ElapsedMS
 	}

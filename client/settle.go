@@ -225,7 +225,7 @@ func (t *tenancy) over(why string, s *marketv1.Settlement) {
 	report := &LeaseReport{
 		ID: t.name, JobID: journal.JobName(t.r.id), State: "closed", Provider: t.row.Provider, Moniker: t.row.Moniker,
 		Node: fmt.Sprintf("%x", t.row.Node), Denom: t.denom(), Rate: t.row.Rate, Price: priceText(t.rate, t.denom()),
-		CloseReason: why, OpenTx: t.row.OpenTx, OpenedAt: t.row.Opened, Ours: true,
+		CloseReason: why, OpenTx: t.row.OpenTx, OpenedAt: t.row.Opened, Isolation: t.row.Isolation, Ours: true,
 	}
 	if t.acked != nil {
 		report.AckedMS = t.acked.Value.ElapsedMS

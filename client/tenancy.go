@@ -13,6 +13,7 @@ import (
 	"github.com/moyai-network/moyai/client/journal"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/mechanism/lease"
+	"github.com/moyai-network/moyai/mechanism/match"
 	"github.com/moyai-network/moyai/mechanism/receipt"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/wire"
@@ -256,6 +257,7 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 			return
 		}
 		t.pulled(m.Image)
+		t.isolated(m.Isolation)
 		if m.State == stateRunning {
 			t.r.feedStdin(t)
 		}
@@ -282,6 +284,30 @@ func (t *tenancy) notice(m *p2p.Status) {
 	e := Event{Kind: EventNotice, Lease: t.name, Provider: t.row.Provider, Moniker: t.row.Moniker, MS: m.EndInMS, Text: m.Text}
 	t.r.emit(e)
 }
+
+// isolated takes the provider's word how far the work is kept from its machine.
+func (t *tenancy) isolated(tier string) {
+	if tier == "" || tier == t.row.Isolation {
+		return
+	}
+	t.row.Isolation = tier
+	if err := t.r.c.journal.SetIsolation(context.WithoutCancel(t.r.ctx), t.row.OrderHash, tier); err != nil {
+		t.warn("the isolation tier could not be written down: " + err.Error())
+	}
+	need := match.Need{AnyRate: true}
+	for _, c := range wire.NeedView(t.o.signed.Value).Constraints {
+		if c.Attribute == attrIsolation {
+			need.Constraints = append(need.Constraints, c)
+		}
+	}
+	if r := match.Match(need, match.Offer{Attributes: []match.Attribute{{Key: attrIsolation, Value: tier}}}); !r.OK {
+		t.r.c.host.Strike(t.info.ID, errors.New("runs the work at another isolation tier than was ordered"))
+		t.warn("it runs the work at isolation " + tier + ", which is not what was ordered")
+	}
+}
+
+// attrIsolation is what nodes declare their tiers as.
+const attrIsolation = "isolation"
 
 // heardAway: the provider knows that we leave, and all we said before.
 func (t *tenancy) heardAway() {

@@ -364,7 +364,7 @@ func TestEveryLeaseMessageTravels(t *testing.T) {
 	}
 	toTenant := []p2p.LeaseMessage{
 		&p2p.Propose{Receipt: []byte{1}}, &p2p.Log{Task: 1, Stream: p2p.Stderr, Data: []byte{0xff}},
-		&p2p.TaskDone{Index: 3, ExitCode: 2, Reason: "exited", Error: "two\nlines"}, &p2p.Status{State: "running"},
+		&p2p.TaskDone{Index: 3, ExitCode: 2, Reason: "exited", Error: "two\nlines"}, &p2p.Status{State: "running", Isolation: "gvisor"},
 		&p2p.End{Reason: 1}, &p2p.Refused{Refusal: p2p.Refusal{Subject: "access"}},
 	}
 	got := make(chan p2p.LeaseMessage, len(toProvider))

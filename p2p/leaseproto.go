@@ -164,6 +164,8 @@ type Status struct {
 	// EndInMS is notice: the provider ends the work then, for the reason in Text;
 	// 0: it does not mean to.
 	EndInMS uint64 `cbor:"5,keyasint,omitempty"`
+	// Isolation is the tier that the work runs at, once that is decided.
+	Isolation string `cbor:"6,keyasint,omitempty"`
 }
 
 // End is the provider's last message: the lease's work is over.
@@ -291,7 +293,7 @@ func (m *TaskDone) Validate() error {
 
 // Validate implements Message.
 func (m *Status) Validate() error {
-	return firstError(text("state", m.State, MaxID), text("text", m.Text, MaxText), text("image", m.Image, MaxID))
+	return firstError(text("state", m.State, MaxID), text("text", m.Text, MaxText), text("image", m.Image, MaxID), text("isolation", m.Isolation, MaxID))
 }
 
 // Validate implements Message.

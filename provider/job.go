@@ -37,6 +37,7 @@ type job struct {
 	sealed []byte        // as the tenant sent it; guarded by mu
 	told   chan struct{} // something came that preparing waits for
 	pinned string        // what the image's name stood for; guarded by mu
+	tier   compute.Tier  // that the work runs at, once prepared; guarded by mu
 }
 
 func newJob(a *agreement) *job {
@@ -185,7 +186,20 @@ func (j *job) ensure(ctx context.Context, open bool) error {
 		return err
 	}
 	j.prepared, j.runtime = prepared, runtime
+	j.mu.Lock()
+	j.tier = runtime.Tier()
+	j.mu.Unlock()
+	j.a.changed()
 	return nil
+}
+
+func (j *job) isolation() string {
+	if j == nil {
+		return ""
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return string(j.tier)
 }
 
 func (j *job) fetchProgram(ctx context.Context) error {

@@ -84,6 +84,7 @@ var schema = []string{
 		bytes INTEGER NOT NULL,
 		used INTEGER NOT NULL         -- unix ms, when a lease last got it
 	) WITHOUT ROWID`,
+	`ALTER TABLE leases ADD COLUMN isolation TEXT NOT NULL DEFAULT ''`, // the tier that its provider says it runs at
 }
 
 // Journal is an open journal. It may be used by many goroutines and shared with

@@ -64,6 +64,7 @@ type Lease struct {
 	Receipt     []byte
 	Away        []byte
 	Text        string
+	Isolation   string // the tier that its provider says it runs at
 }
 
 // AddOpening writes what one transaction is about to send to the chain: orders
@@ -127,8 +128,13 @@ func (j *Journal) SetAway(ctx context.Context, orderHash, away []byte) error {
 	return j.exec(ctx, "away", `UPDATE leases SET away = ? WHERE order_hash = ?`, away, orderHash)
 }
 
+// SetIsolation writes the tier that the work runs at.
+func (j *Journal) SetIsolation(ctx context.Context, orderHash []byte, tier string) error {
+	return j.exec(ctx, "isolation", `UPDATE leases SET isolation = ? WHERE order_hash = ?`, tier, orderHash)
+}
+
 const leaseColumns = `order_hash, job, lease_id, state, created, signed_order, receipt_seed, candidates, provider, moniker,
-	node, addrs, rate, grace_ms, open_tx, opened, started, receipt, away, text`
+	node, addrs, rate, grace_ms, open_tx, opened, started, receipt, away, text, isolation`
 
 func scanLease(row interface{ Scan(...any) error }) (Lease, error) {
 	var l Lease
@@ -136,7 +142,7 @@ func scanLease(row interface{ Scan(...any) error }) (Lease, error) {
 	var candidates []byte
 	var addrs string
 	err := row.Scan(&l.OrderHash, &l.Job, &l.LeaseID, &l.State, &created, &l.SignedOrder, &l.ReceiptSeed, &candidates,
-		&l.Provider, &l.Moniker, &l.Node, &addrs, &l.Rate, &grace, &l.OpenTx, &opened, &started, &l.Receipt, &l.Away, &l.Text)
+		&l.Provider, &l.Moniker, &l.Node, &addrs, &l.Rate, &grace, &l.OpenTx, &opened, &started, &l.Receipt, &l.Away, &l.Text, &l.Isolation)
 	if err != nil {
 		return Lease{}, err
 	}
