@@ -28,7 +28,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # a newcomer nothing. The rest is Go's default.
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build release demo example-blender example-pytorch example-transcode test test-all runsc bench lint proto proto-check clean
+.PHONY: help build cross release demo example-blender example-pytorch example-transcode test test-all runsc bench lint proto proto-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "%-18s %s\n", $$1, $$2}'
@@ -39,6 +39,17 @@ build: ## bin/moyai and what it starts: moyai-worker, moyai-egress, moyai-docker
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-worker ./cmd/moyai-worker
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-egress ./cmd/moyai-egress
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $(BIN)/moyai-docker ./cmd/moyai-docker
+
+# Where a provider runs WebAssembly programs, and containers too if it is Linux.
+CROSS := windows/amd64 darwin/arm64 darwin/amd64 linux/arm64
+CROSS_VET := ./internal/... ./compute/... ./provider/... ./client/... ./p2p/... ./cmd/...
+
+cross: ## build and vet for other systems: bin/cross; the first time takes long
+	@for target in $(CROSS); do \
+		export GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0; \
+		out=$(BIN)/cross/$$GOOS-$$GOARCH; mkdir -p $$out; echo $$out; \
+		$(GO) build -ldflags '-s -w $(LDFLAGS)' -o $$out/ ./cmd/moyai ./cmd/moyai-worker && $(GO) vet $(CROSS_VET) || exit 1; \
+	done
 
 release: ## reproducible, stripped binaries
 	@mkdir -p $(BIN)
@@ -74,7 +85,7 @@ runsc: $(RUNSC) ## gVisor's sandbox, pinned: bin/runsc; some minutes, once
 $(RUNSC):
 	./scripts/gvisor.sh $@
 
-test-all: build runsc ## test, and the slow ones: faults, restarts, large transfers
+test-all: build cross runsc ## test, and the slow ones: faults, restarts, large transfers
 	$(GO) vet ./...
 	MOYAI_BIN=$(CURDIR)/$(BIN) $(GO) test -timeout 40m ./...
 

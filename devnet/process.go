@@ -111,12 +111,6 @@ func (p *Process) Err() error {
 // would. It returns when the process is gone.
 func (p *Process) Kill() { p.signal(syscall.SIGKILL); p.wait(context.Background()) }
 
-// Suspend stops the process without ending it; Resume lets it go on.
-func (p *Process) Suspend() { p.signal(syscall.SIGSTOP) }
-
-// Resume undoes Suspend.
-func (p *Process) Resume() { p.signal(syscall.SIGCONT) }
-
 // Stop asks the process to end and kills it if it has not after some seconds.
 func (p *Process) Stop() {
 	p.signal(syscall.SIGTERM)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -44,7 +45,8 @@ func LoadKey(path string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("node key: %w", err)
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
+	// Windows tells no such thing by a mode: there a file has what its folder grants.
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
 		return Key{}, fmt.Errorf("node key %s has mode %#o and others may read it: run chmod 600 on it", path, perm)
 	}
 	if info.Size() > 256 {

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/mechanism/match"
 	"github.com/moyai-network/moyai/provider/leasing"
+	"github.com/moyai-network/moyai/provider/machine"
 )
 
 // diskGuard keeps room for the journal. Below the reserve no new work is taken;
@@ -69,11 +69,8 @@ func (g *diskGuard) trim(free uint64) error {
 }
 
 func freeBytes(path string) (uint64, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(path, &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", path, err)
-	}
-	return st.Bavail * uint64(st.Bsize), nil
+	v, err := machine.Host().Volume(path)
+	return v.Free, err
 }
 
 const diskEvery = 2 * time.Second

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/internal/flock"
 	"github.com/moyai-network/moyai/internal/lifecycle"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/content"
@@ -92,7 +92,7 @@ func lockHome(home string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider home: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.Try(lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s", ErrRunning, home), lock.Close())
 	}
 	return lock.Close, nil

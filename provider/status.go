@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -135,9 +136,11 @@ func newControl(p *Provider) (*control, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("control socket: %w", err)
+	if runtime.GOOS != "windows" { // there it has what its folder grants
+		if err := os.Chmod(path, 0o600); err != nil {
+			_ = l.Close()
+			return nil, fmt.Errorf("control socket: %w", err)
+		}
 	}
 	c := &control{p: p, listener: l}
 	mux := http.NewServeMux()

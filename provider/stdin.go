@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
+
+	"github.com/moyai-network/moyai/internal/fifo"
 )
 
 // maxStdin bounds what a tenant may send as standard input.
@@ -81,18 +82,15 @@ func (s *stdin) finish() {
 	s.news.Broadcast()
 }
 
-// open makes the FIFO, before the program starts. It is held O_RDWR: opening
-// waits for nobody, and the program sees end of file only when feed says so.
+// open makes the FIFO, before the program starts. It waits for nobody, and the
+// program sees end of file only when feed says so.
 func (s *stdin) open() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over || s.fifo != nil {
 		return nil
 	}
-	if err := syscall.Mkfifo(s.path(), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("standard input: %w", err)
-	}
-	f, err := os.OpenFile(s.path(), os.O_RDWR, 0)
+	f, err := fifo.Create(s.path())
 	if err != nil {
 		return fmt.Errorf("standard input: %w", err)
 	}

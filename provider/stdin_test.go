@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/moyai-network/moyai/internal/fifo"
 )
 
 // TestStdinSurvivesAnyOrder: what the tenant sends before the program has started,
@@ -38,7 +40,7 @@ func TestStdinSurvivesAnyOrder(t *testing.T) {
 		if err := s.open(); err != nil {
 			t.Fatal(err)
 		}
-		program, err := os.Open(s.path()) // as the runtime does, within Start
+		program, err := fifo.Open(s.path()) // as the runtime does, within Start
 		if err != nil {
 			t.Fatal(err)
 		}

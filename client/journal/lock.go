@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/moyai-network/moyai/internal/flock"
 )
 
 // ErrLocked: another process holds the lock.
@@ -25,9 +26,9 @@ func (j *Journal) LockJob(job []byte) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock job: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.Try(f); err != nil {
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, flock.ErrHeld) {
 			return nil, fmt.Errorf("job %s: %w", JobName(job), ErrLocked)
 		}
 		return nil, fmt.Errorf("lock job: %w", err)

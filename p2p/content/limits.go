@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/moyai-network/moyai/internal/filename"
 )
 
 // Limits bound what a receiver accepts. EnsureDefaults fills zero fields.
@@ -60,6 +62,9 @@ func checkName(name string, longest int) error {
 		if r < 0x20 || r == 0x7f {
 			return fmt.Errorf("%w: name %q contains a control character", ErrUnsupported, name)
 		}
+	}
+	if !filename.Here(name) {
+		return fmt.Errorf("%w: name %q cannot be a file's on this system", ErrUnsupported, name)
 	}
 	return nil
 }

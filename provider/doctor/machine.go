@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -118,7 +119,7 @@ func (e *examination) nodeKey(context.Context) {
 		e.add(OK, "node key", "there, and readable by you only", "")
 	case errors.Is(err, fs.ErrNotExist):
 		e.add(Problem, "node key", "none in "+e.Home+": no provider was started there", e.Start)
-	case statErr == nil && info.Mode().Perm()&0o077 != 0:
+	case statErr == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows":
 		e.add(Problem, "node key", fmt.Sprintf("others may read it (mode %#o), and who reads it can sign bids", info.Mode().Perm()), "chmod 600 "+path)
 	case errors.Is(err, fs.ErrPermission):
 		e.add(Problem, "node key", "you may not read it", "run this as the user that runs the provider")

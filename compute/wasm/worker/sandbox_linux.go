@@ -213,17 +213,3 @@ func usage() (cpu time.Duration, peak uint64) {
 	}
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), uint64(ru.Maxrss) << 10
 }
-
-// openStdin does not wait for a FIFO's writer, who may have died: without one
-// the guest sees the end of its input at once.
-func openStdin(path string) (*os.File, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	if err := unix.SetNonblock(fd, false); err != nil { // guests do not expect EAGAIN
-		unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
-}

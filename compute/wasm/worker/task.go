@@ -23,6 +23,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/wasm/internal/guestfs"
 	"github.com/moyai-network/moyai/compute/wasm/internal/job"
+	"github.com/moyai-network/moyai/internal/fifo"
 )
 
 // maxTrace bounds the text of a trap shown to the tenant.
@@ -60,7 +61,7 @@ func open(load job.Load, exec job.Exec) (*task, error) {
 	stdout := open(filepath.Join(exec.Dir, "stdout"), os.O_WRONLY|os.O_APPEND)
 	stderr := open(filepath.Join(exec.Dir, "stderr"), os.O_WRONLY|os.O_APPEND)
 	if exec.Stdin != "" && err == nil {
-		t.stdin, err = openStdin(exec.Stdin)
+		t.stdin, err = fifo.Open(exec.Stdin)
 	}
 	if err != nil {
 		return nil, err

@@ -17,12 +17,15 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	experimentalsys "github.com/tetratelabs/wazero/experimental/sys"
 	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/moyai-network/moyai/internal/filename"
 )
 
 // Names of the directories a guest sees.
@@ -73,7 +76,7 @@ func (f *FS) AddInput(name, hostPath string) error {
 	case info.IsDir():
 		in.root, err = os.OpenRoot(hostPath)
 	case info.Mode().IsRegular():
-		dir, base := path.Split(hostPath)
+		dir, base := filepath.Split(hostPath)
 		in.file = base
 		in.root, err = os.OpenRoot(dir)
 	default:
@@ -103,6 +106,13 @@ func (f *FS) locate(guest string) (place, experimentalsys.Errno) {
 	}
 	clean := strings.TrimPrefix(path.Clean("/"+guest), "/")
 	first, rest, _ := strings.Cut(clean, "/")
+	// The host may read more into a name than the guest does: "out/..\\final" would
+	// lead to the task's own records.
+	for name := range strings.SplitSeq(rest, "/") {
+		if rest != "" && !filename.Here(name) {
+			return place{}, experimentalsys.EINVAL
+		}
+	}
 	switch first {
 	case "":
 		return place{virtual: []string{InDir, OutDir, TmpDir}, fixed: true}, 0

@@ -345,3 +345,37 @@ func (w *world) actual(open map[experimentalsys.File]bool) (total uint64) {
 	}
 	return total
 }
+
+// TestNamesOfAnotherSystem: what is one name to a guest must not become a path on
+// a host that reads backslashes and colons.
+func TestNamesOfAnotherSystem(t *testing.T) {
+	w := newWorld(t, 1<<20, 100)
+	secret := filepath.Join(w.dir, "final.json")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, guest := range []string{`/out/..\final.json`, `/out/.. /final.json`, `/out/a\..\..\final.json`, `/out/x:stream`, `/tmp/..\final.json`} {
+		if f, errno := w.OpenFile(guest, create, 0); errno == 0 {
+			_, _ = f.Write([]byte("overwritten"))
+			f.Close()
+		}
+		_ = w.Unlink(guest)
+		_ = w.Mkdir(guest, 0)
+	}
+	if b, err := os.ReadFile(secret); err != nil || string(b) != "secret" {
+		t.Fatalf("the guest reached beside its folders: %q, %v", b, err)
+	}
+	var streams []string
+	for _, dir := range []string{OutDir, TmpDir} {
+		list, err := os.ReadDir(filepath.Join(w.dir, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			streams = append(streams, e.Name())
+		}
+	}
+	if len(streams) > 0 && os.PathSeparator == '\\' {
+		t.Fatalf("made on Windows: %q", streams)
+	}
+}
