@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -14,7 +15,11 @@ const module = "github.com/moyai-network/moyai"
 
 // BuildWorker builds moyai-worker and returns its path.
 func BuildWorker(tb testing.TB) string {
-	return build(tb, "moyai-worker", module+"/cmd/moyai-worker", "CGO_ENABLED=0")
+	name := "moyai-worker"
+	if runtime.GOOS == "windows" {
+		name += ".exe" // or it cannot be run
+	}
+	return build(tb, name, module+"/cmd/moyai-worker", "CGO_ENABLED=0")
 }
 
 // BuildGateway builds moyai-egress and returns its path.

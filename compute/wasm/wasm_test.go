@@ -305,6 +305,10 @@ func TestWorkerIsSmall(t *testing.T) {
 		"github.com/moyai-network/moyai/compute", "github.com/moyai-network/moyai/cmd/moyai-worker",
 		// The tool that speaks SFTP inside containers: 1 MB of file, and 0.1 MB of memory that is the process's own.
 		"github.com/pkg/sftp", "github.com/kr/fs", "golang.org/x/crypto",
+		// The streams of a container's switchboard.
+		"github.com/libp2p/go-yamux/v5", "github.com/libp2p/go-buffer-pool",
+		// Names and pipes of each system; no more than calls of it.
+		"github.com/moyai-network/moyai/internal/filename", "github.com/moyai-network/moyai/internal/fifo",
 	}
 	for _, dep := range strings.Fields(string(out)) {
 		host, _, _ := strings.Cut(dep, "/")

@@ -72,6 +72,9 @@ type Sources struct {
 	NVML NVML
 	// Volume tells about the file system of a folder that exists.
 	Volume func(path string) (Volume, error)
+	// System tells the processor's model and the memory where there is no proc; nil
+	// where there is.
+	System func() (model string, m Memory)
 }
 
 // Volume is what the operating system says of one file system.
@@ -81,7 +84,7 @@ type Volume struct {
 }
 
 // Host is this machine.
-func Host() Sources { return Sources{Root: "/", NVML: library(""), Volume: volume} }
+func Host() Sources { return Sources{Root: "/", NVML: library(""), Volume: volume, System: system} }
 
 // nvmlPatience is how long a driver may take that has to wake its cards first.
 // Everything else takes milliseconds.
@@ -96,6 +99,12 @@ func Discover(ctx context.Context, s Sources, home string) Machine {
 	m := Machine{OS: goos, Arch: goarch, Disk: t.disk(s, home), Links: append([]Link{}, t.links()...)}
 	m.Memory = t.memory(groups)
 	m.CPU = t.cpu(groups)
+	if s.System != nil {
+		var model string
+		if model, m.Memory = s.System(); model != "" {
+			m.CPU.Model = model
+		}
+	}
 	cards := t.cards()
 	m.NVML = ask(ctx, s.NVML, nvmlPatience)
 	m.GPUs = append([]GPU{}, merge(cards, m.NVML)...) // none is an empty list

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,7 +86,19 @@ func findProgram(name string) (string, error) {
 
 // Runtimes looks for everything that runs containers. It starts none of them.
 func Runtimes(ctx context.Context, p Places) []Runtime {
-	return []Runtime{p.containerd(ctx), p.runsc(ctx), p.docker(ctx)}
+	found := []Runtime{p.containerd(ctx), p.runsc(ctx), p.docker(ctx)}
+	if fix, elsewhere := linux[runtime.GOOS]; elsewhere {
+		for i, r := range found {
+			found[i] = Runtime{Name: r.Name, Runs: r.Runs, Tier: r.Tier, Why: "not supported on " + runtime.GOOS + ": containers need Linux", Fix: fix}
+		}
+	}
+	return found
+}
+
+// linux is how to come by a Linux on systems that are not, for containers.
+var linux = map[string]string{
+	"windows": "lend from WSL2: docs/windows.md says how",
+	"darwin":  "lend from a Linux machine or a virtual one",
 }
 
 // WebAssembly asks our own runtime. rt is nil if it could not be made, for the

@@ -36,11 +36,11 @@ func confine(load job.Load) (walls, error) {
 	w := walls{missing: []string{"landlock: Linux only", "seccomp: Linux only"}}
 	limit := load.Memory + load.Process
 	err := enclose(limit)
-	w.add("no-children", err)
 	if err == nil {
 		err = tryMemory(limit)
 	}
 	w.add("memory", err)
+	w.add("no-children", err) // the same job holds both
 	return w, nil
 }
 
