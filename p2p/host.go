@@ -49,6 +49,8 @@ type Config struct {
 	// MapPorts asks the router to forward ports (UPnP, NAT-PMP). It is asked for
 	// nothing while Announce or Relay say that the owner has seen to it.
 	MapPorts bool
+	// Line bounds what all streams carry together.
+	Line LineLimits
 
 	// ConnLow and ConnHigh are the connection manager's marks: above ConnHigh,
 	// idle connections are closed until ConnLow remain. Zero means 128 and 256.
@@ -111,7 +113,7 @@ func (c *Config) Validate() error {
 	case c.Relay != nil:
 		return c.Relay.Validate()
 	}
-	return nil
+	return c.Line.Validate()
 }
 
 // Host is a libp2p host with Moyai's protocols, limits and manners. Close it
@@ -129,6 +131,7 @@ type Host struct {
 	punch    punch
 	streams  *limit.Limiter[streamKey]
 	patience time.Duration // Config.FrameTimeout
+	line     *line         // nil: as much as goes
 
 	announced bool // the owner says under which addresses it is reached
 	probes    bool // Config.Probe
@@ -198,8 +201,8 @@ func options(cfg Config) ([]libp2p.Option, *Host, error) {
 		carried:  &carried{},
 		books:    cfg.RelayBooks,
 		traffic:  newTraffic(),
-		patience: cfg.FrameTimeout,
-		streams:  limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
+		patience: cfg.FrameTimeout, line: newLine(cfg.Line),
+		streams: limit.New[streamKey](cfg.StreamRate, maxTrackedPeers, nil),
 
 		announced: len(cfg.Announce) > 0 || cfg.Relay != nil, probes: cfg.Probe,
 	}

@@ -36,6 +36,7 @@ type Stream struct {
 }
 
 func newStream(h *Host, raw network.Stream) *Stream {
+	raw = h.line.over(raw)
 	return &Stream{
 		host: h, raw: raw, in: bufio.NewReaderSize(raw, 4<<10),
 		reading: make(chan struct{}, 1), closed: make(chan struct{}),

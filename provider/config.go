@@ -70,6 +70,8 @@ type Config struct {
 	Bootstrap []string
 	// KeepPorts leaves the router alone, instead of asking it to forward a port.
 	KeepPorts bool
+	// Line is what of this machine's line tenants may take.
+	Line p2p.LineLimits
 	// Region is a short name such as "eu", or empty.
 	Region string
 	// Moniker and Contact are shown to people and prove nothing.

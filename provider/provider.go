@@ -156,7 +156,7 @@ func (p *Provider) openDesk() error {
 func (p *Provider) openHost() error {
 	host, err := p2p.New(p2p.Config{
 		Key: p.cfg.NodeKey, Listen: p.cfg.Listen, Announce: p.cfg.Announce, Relays: p.cfg.Relays,
-		Probe: true, MapPorts: !p.cfg.KeepPorts, Logger: p.cfg.Logger,
+		Probe: true, MapPorts: !p.cfg.KeepPorts, Line: p.cfg.Line, Logger: p.cfg.Logger,
 	})
 	if err != nil {
 		return err

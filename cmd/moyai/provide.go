@@ -41,6 +41,7 @@ type provideFlags struct {
 	announce   []string
 	relays     []string
 	keepPorts  bool
+	up, down   bytesValue
 	containers string
 	allow      []string
 	images     bytesValue
@@ -107,6 +108,8 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.announce, "announce", nil, "multiaddress to tell others, if a router forwards it (repeatable)")
 	fs.StringArrayVar(&f.relays, "relay", nil, "address of a relay, as `moyai relay` prints it, for a machine behind a router (repeatable; default: found by itself)")
 	fs.BoolVar(&f.keepPorts, "no-port-mapping", false, "do not ask the router to forward a port (UPnP, NAT-PMP)")
+	fs.Var(&f.up, "upload", "most bytes a second that leave for tenants, such as 2Mi (default: as many as go)")
+	fs.Var(&f.down, "download", "most bytes a second that come from tenants")
 	fs.StringVar(&f.containers, "containers", "", "run container images too (Linux): what holds here of gvisor and container (as root, with containerd) or else docker (a Docker that is there already), or those named, with a comma")
 	fs.Lookup("containers").NoOptDefVal = containersAll
 	f.images = 16 << 30
@@ -207,6 +210,9 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	if _, err := p2p.ParseBootstrap(a.bootstrap); err != nil {
 		return t, &usageError{err}
 	}
+	if err := (p2p.LineLimits{Up: uint64(f.up), Down: uint64(f.down)}).Validate(); err != nil {
+		return t, usagef("--upload or --download: %w", err)
+	}
 	if t.owner, err = f.rules(); err != nil {
 		return t, err
 	}
@@ -271,7 +277,8 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	}
 	return provider.Config{
 		Home: home, Keys: keys, Operator: a.key, OperatorAddress: f.operator, Hot: f.hot, NodeKey: nodeKey,
-		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts, Region: f.region,
+		Listen: f.listen, Announce: f.announce, Relays: f.relays, Bootstrap: a.bootstrap, KeepPorts: f.keepPorts,
+		Line: p2p.LineLimits{Up: uint64(f.up), Down: uint64(f.down)}, Region: f.region,
 		Moniker: f.name(), Contact: f.contact, Attributes: t.attributes,
 		Runtimes: runtimes, Capacity: capacity, GPUs: cards, Egress: t.egress, Prices: t.prices, Owner: t.owner, Bond: t.bond,
 		KeepResults: f.keep, Grace: f.grace, Logger: t.logger,
