@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -96,10 +97,30 @@ func (d *Docker) answers() bool {
 	return bytes.Contains(b[:n], []byte("200"))
 }
 
-// Kill ends the daemon as a crash would; its containers and its containerd run on.
+// Kill ends the daemon and its containerd as a crash would; its containers run on.
 func (d *Docker) Kill() {
 	_ = d.cmd.Process.Kill()
 	<-d.gone
+	// The kernel ends this containerd with its daemon. One that is only dead, and not
+	// yet forgotten, would be taken for alive by the next daemon.
+	for _, name := range []string{"containerd.pid", "containerd.sock"} {
+		_ = os.Remove(filepath.Join(d.Dir, "exec", "containerd", name))
+	}
+	d.reap("containerd\x00--config")
+}
+
+// reap kills what still runs of this daemon's, by the folder that no other has.
+func (d *Docker) reap(program string) {
+	found, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range found {
+		b, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(b, []byte(d.Dir+"/")) || !bytes.Contains(b, []byte(program)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // Stop asks it to end, and its containers with it.
@@ -125,6 +146,7 @@ func (d *Docker) Remove() error {
 		err = errors.Join(err, fmt.Errorf("containers were left behind: %v", left))
 	}
 	err = errors.Join(err, d.Stop())
+	d.reap("containerd") // its shims, where a test has failed
 	mounts, readErr := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], d.Dir+"/") {

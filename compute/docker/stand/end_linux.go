@@ -31,9 +31,10 @@ type ended struct {
 const fatal = 128
 
 // status is what the kernel would say. A container that we killed, or whose memory
-// was short, did not choose its 137.
+// was short, did not choose its 137; one that others had Docker end did not choose
+// anything.
 func (e ended) status(ours bool) syscall.WaitStatus {
-	if e.gone || e.code == fatal+int(syscall.SIGKILL) && (ours || e.oom || e.others) || e.code == fatal+int(syscall.SIGTERM) && e.others {
+	if e.gone || e.others && !ours || e.code == fatal+int(syscall.SIGKILL) && (ours || e.oom) {
 		return syscall.WaitStatus(syscall.SIGKILL)
 	}
 	return syscall.WaitStatus((e.code & 0xff) << 8)
@@ -122,12 +123,18 @@ func (s *supervisor) hear(e *ended) {
 			case "oom":
 				e.oom = true
 			case "kill":
-				e.others = e.others || !s.tellsDocker()
+				e.others = e.others || !s.tellsDocker() && ends(m.Actor.Attributes["signal"])
 			}
 		case <-told.Err: // also when there is no more
 			return
 		}
 	}
+}
+
+// ends reports that a signal is one to end a program with.
+func ends(signal string) bool {
+	n, err := strconv.Atoi(signal)
+	return err != nil || n == int(syscall.SIGKILL) || n == int(syscall.SIGTERM) || n == int(syscall.SIGINT) || n == int(syscall.SIGQUIT)
 }
 
 func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
