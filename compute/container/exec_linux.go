@@ -87,7 +87,7 @@ func (t *task) explain(e *compute.Exec, err error) error {
 	switch {
 	case errors.Is(err, compute.ErrNotFound):
 		return t.ended()
-	case e.Tool != compute.ToolNone && errors.Is(err, compute.ErrBadProgram) && strings.Contains(err.Error(), supervise.ToolPath):
+	case (e.Tool != compute.ToolNone || e.TTY) && errors.Is(err, compute.ErrBadProgram) && strings.Contains(err.Error(), supervise.ToolPath):
 		return fmt.Errorf("%w: not everybody may run moyai-worker on this machine, and so no container: chmod 755 it", compute.ErrUnavailable)
 	}
 	return err

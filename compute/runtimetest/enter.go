@@ -313,7 +313,10 @@ func (g *guests) testTerminal(t *testing.T) {
 		x := h.probe("window")
 		x.TTY, x.Size = true, compute.Size{Columns: 101, Rows: 33}
 		p := h.enter(t, x)
-		hears(t, p.Stdout(), "101x33 xterm")
+		// It has a name, which tmux and others ask for.
+		if got := hears(t, p.Stdout(), "on /dev/"); !strings.Contains(got, "101x33 xterm") {
+			t.Errorf("it is %q", got)
+		}
 		if err := p.Resize(compute.Size{Columns: 77, Rows: 11}); err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,22 @@ const (
 // has it, where the network is not the host's to enter.
 const ToolDial = "dial"
 
+// ToolTerminal is another: it runs the program that its arguments name on a terminal of
+// the sandbox's own, and carries that to its own standard input and output, a raw
+// terminal of the host's that has a size but no name in there. It says Begun at
+// BegunFD.
+const ToolTerminal = "terminal"
+
+// BegunFD is the descriptor that ToolTerminal answers at.
+const BegunFD = 3
+
+// Begun is its answer, one JSON value.
+type Begun struct {
+	PID     int    // of the program, which leads a session
+	Error   string `json:",omitempty"` // why it does not run
+	Missing bool   `json:",omitempty"` // it is not there, or is none
+}
+
 // ToolSource is what the OCI spec mounts at ToolPath.
 const ToolSource = Box + "/worker"
 

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,54 +18,101 @@ import (
 type sandboxed struct {
 	sentry sentry
 	pid    int32 // as the sandbox counts
+	tool   int32 // what holds its terminal in there; or pid
 	out    chan int
 	over   chan struct{} // closed when it has ended
 }
 
+// inWords is a program as OCI describes it.
+type inWords struct {
+	Args, Env []string
+	Cwd       string
+	User      struct {
+		UID, GID       uint32
+		AdditionalGids []uint32
+	}
+	ConsoleSize struct{ Height, Width uint16 }
+}
+
+func (p *inWords) entering() entering {
+	return entering{Argv: p.Args, Envv: p.Env, Dir: p.Cwd, KUID: p.User.UID, KGID: p.User.GID, ExtraKGIDs: p.User.AdditionalGids}
+}
+
 // enterSandbox asks gVisor's kernel to start a program.
 func (s *supervisor) enterSandbox(e Entry, streams []*os.File) (visitor, *os.File, error) {
-	var p struct { // as OCI has it
-		Args, Env []string
-		Cwd       string
-		User      struct {
-			UID, GID       uint32
-			AdditionalGids []uint32
-		}
-		ConsoleSize struct{ Height, Width uint16 }
-	}
+	var p inWords
 	if err := json.Unmarshal(e.Process, &p); err != nil {
 		return nil, nil, err
 	}
 	v := &sandboxed{sentry: s.job.OCI.sentry(s.job.ID), out: make(chan int, 1), over: make(chan struct{})}
-	var t *terminal
 	if e.Terminal {
-		var err error
-		if t, err = openTerminal(p.ConsoleSize.Width, p.ConsoleSize.Height); err != nil {
+		t, err := v.begin(&p)
+		if err != nil {
 			return nil, nil, err
 		}
-		defer t.inside.Close()
-		streams = []*os.File{t.inside, t.inside, t.inside}
+		go v.await()
+		go v.obey(t)
+		return v, t.outside, nil
 	}
 	var err error
-	v.pid, err = v.sentry.run(entering{
-		Argv: p.Args, Envv: p.Env, Dir: p.Cwd, KUID: p.User.UID, KGID: p.User.GID, ExtraKGIDs: p.User.AdditionalGids, StdioIsPty: e.Terminal,
-	}, streams[0], streams[1], streams[2])
-	if err != nil {
-		if t != nil {
-			t.close()
-		}
+	if v.pid, err = v.sentry.run(p.entering(), streams...); err != nil {
 		return nil, nil, whyNotIn(err.Error())
 	}
+	v.tool = v.pid
 	go v.await()
-	if t == nil {
-		return v, nil, nil
+	return v, nil, nil
+}
+
+// begin starts a program on a terminal, by way of our tool.
+func (v *sandboxed) begin(p *inWords) (*terminal, error) {
+	t, err := openTerminal(p.ConsoleSize.Width, p.ConsoleSize.Height)
+	if err != nil {
+		return nil, err
 	}
-	go v.obey(t)
-	return v, t.outside, nil
+	defer t.inside.Close()
+	answer, begun, err := os.Pipe()
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	defer answer.Close()
+	e := p.entering()
+	e.Argv, e.StdioIsPty = append([]string{ToolPath, ToolMode, ToolTerminal}, p.Args...), true
+	v.tool, err = v.sentry.run(e, t.inside, t.inside, t.inside, begun)
+	begun.Close()
+	if err != nil {
+		t.close()
+		return nil, whyNotIn(err.Error())
+	}
+	if err = v.hear(answer); err != nil {
+		v.sentry.endSession(v.tool)
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// hear takes our tool's answer, which may be any program's by now.
+func (v *sandboxed) hear(answer *os.File) error {
+	if err := answer.SetReadDeadline(time.Now().Add(sentryPatience)); err != nil {
+		return err
+	}
+	var b Begun
+	err := json.NewDecoder(io.LimitReader(answer, 8<<10)).Decode(&b)
+	switch {
+	case err != nil:
+		return errors.New("no terminal could be made in there: the task may have used up its processes or its memory")
+	case b.Missing:
+		return refusal{b.Error}
+	case b.Error != "" || b.PID <= 1 || b.PID > math.MaxInt32:
+		return whyNotIn(b.Error)
+	}
+	v.pid = int32(b.PID)
+	return nil
 }
 
 func (v *sandboxed) await() {
-	status, err := v.sentry.wait(v.pid)
+	status, err := v.sentry.wait(v.tool)
 	close(v.over)
 	switch {
 	case err == nil:
@@ -84,8 +134,12 @@ func (v *sandboxed) signal(sig unix.Signal) {
 }
 
 func (v *sandboxed) kill() {
-	if v.lives() {
-		v.sentry.endSession(v.pid)
+	if !v.lives() {
+		return
+	}
+	v.sentry.endSession(v.pid)
+	if v.tool != v.pid {
+		v.sentry.endSession(v.tool)
 	}
 }
 
@@ -98,7 +152,7 @@ func (v *sandboxed) lives() bool {
 	}
 }
 
-// obey hands a terminal's signals on to the program in front of it.
+// obey tells the tool when its terminal's size has changed.
 func (v *sandboxed) obey(t *terminal) {
 	go func() {
 		<-v.over
@@ -110,7 +164,7 @@ func (v *sandboxed) obey(t *terminal) {
 			return
 		}
 		if v.lives() {
-			_ = v.sentry.signal(v.pid, toForeground, unix.Signal(b[0])) // it may be gone
+			_ = v.sentry.signal(v.tool, toProcess, unix.SIGWINCH) // it may be gone
 		}
 	}
 }

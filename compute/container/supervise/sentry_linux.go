@@ -103,10 +103,14 @@ type entering struct {
 }
 
 // run starts a program in the sandbox, held by all that its container's
-// description says, and returns its number there.
-func (s sentry) run(e entering, stdin, stdout, stderr *os.File) (pid int32, err error) {
-	e.ContainerID, e.NoNewPrivileges, e.SupportTTYs, e.GuestFDs = s.container, true, true, []int{0, 1, 2}
-	return pid, s.call(sentryPatience, "ExecuteAsync", e, &pid, stdin, stdout, stderr)
+// description says, with files as its descriptors 0, 1, 2, …, and returns its number
+// there.
+func (s sentry) run(e entering, files ...*os.File) (pid int32, err error) {
+	e.ContainerID, e.NoNewPrivileges, e.SupportTTYs = s.container, true, true
+	for fd := range files {
+		e.GuestFDs = append(e.GuestFDs, fd)
+	}
+	return pid, s.call(sentryPatience, "ExecuteAsync", e, &pid, files...)
 }
 
 // wait returns how a program that was run ended.
@@ -121,9 +125,8 @@ func (s sentry) wait(pid int32) (syscall.WaitStatus, error) {
 
 // Whom a signal is for (boot.SignalDeliveryMode).
 const (
-	toProcess    = 0
-	toForeground = 2 // of the terminal that the process was started on
-	toGroup      = 3
+	toProcess = 0
+	toGroup   = 3
 )
 
 func (s sentry) signal(pid int32, mode int, sig unix.Signal) error {
@@ -217,6 +220,9 @@ func (o OCI) Processes(id string) ([]compute.ProcessInfo, error) {
 	}
 	all := make([]compute.ProcessInfo, 0, len(list))
 	for _, p := range list {
+		if len(p.Args) > 2 && p.Args[0] == ToolPath && p.Args[2] == ToolTerminal {
+			continue // our part of a terminal, which elsewhere is the kernel's
+		}
 		info := compute.ProcessInfo{
 			PID: int(p.Status.PID), Command: strings.Join(p.Args, " "), MemoryBytes: p.Status.RSSKiB << 10,
 			Since: max(time.Since(time.Unix(0, p.StartTime)), 0),

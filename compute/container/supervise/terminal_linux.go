@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo terminal of the host's for a program of a sandbox. The
-// host's kernel signals keys and sizes to processes of its own, and the sandbox has
-// none: so a process of ours has the terminal, and says each signal on as one byte.
+// terminal is a pseudo terminal of the host's that carries one of a sandbox: it is raw,
+// keys and line ends are the other's affair, and only its size is its own. The host's
+// kernel signals a new size to processes of its own, and the sandbox has none: so a
+// process of ours has the terminal, and says each on as one byte.
 type terminal struct {
 	outside, inside *os.File
-	hear            *os.File // a byte for each signal
+	hear            *os.File // a byte for each new size
 	leave           *os.File // closing it ends the process
 }
 
@@ -53,7 +54,21 @@ func (t *terminal) open(columns, rows uint16) error {
 		return number
 	}
 	t.inside = os.NewFile(slave, "terminal")
-	return nil
+	return makeRaw(int(slave))
+}
+
+// makeRaw is cfmakeraw(3).
+func makeRaw(fd int) error {
+	how, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	how.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	how.Oflag &^= unix.OPOST
+	how.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	how.Cflag = how.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	how.Cc[unix.VMIN], how.Cc[unix.VTIME] = 1, 0
+	return unix.IoctlSetTermios(fd, unix.TCSETS, how)
 }
 
 // listen starts the process and waits until it hears.
@@ -92,16 +107,15 @@ func (t *terminal) close() {
 	}
 }
 
-// listen says each signal on until its input ends.
+// listen says each new size on until its input ends.
 func listen() int {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGWINCH, unix.SIGHUP)
+	sizes := make(chan os.Signal, 1)
+	signal.Notify(sizes, unix.SIGWINCH)
+	signal.Ignore(unix.SIGHUP)
 	go func() {
 		_, _ = os.Stdout.Write([]byte{0}) // that it does
-		for sig := range signals {
-			if number, ok := sig.(syscall.Signal); ok {
-				_, _ = os.Stdout.Write([]byte{byte(number)}) // nobody may hear it any more
-			}
+		for range sizes {
+			_, _ = os.Stdout.Write([]byte{1}) // nobody may hear it any more
 		}
 	}()
 	return beIdle()

@@ -17,6 +17,9 @@ import (
 
 // Main runs the tool that args name and returns the process's exit code.
 func Main(args []string) int {
+	if len(args) > 1 && args[0] == supervise.ToolTerminal {
+		return onTerminal(args[1:])
+	}
 	// A file larger than the container may write is an error, not the end.
 	signal.Ignore(syscall.SIGXFSZ)
 	if err := run(args, os.Stdin, os.Stdout, os.Stderr); err != nil {

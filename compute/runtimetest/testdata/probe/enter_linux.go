@@ -68,13 +68,21 @@ func window([]string) error {
 	if err := show(); err != nil {
 		return err
 	}
+	name, err := os.Readlink("/proc/self/fd/0")
+	if err == nil {
+		_, err = os.Stat(name)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("on", name)
 	go func() {
 		for range changed {
 			_ = show()
 		}
 	}()
 	var line string
-	_, err := fmt.Scanln(&line)
+	_, err = fmt.Scanln(&line)
 	fmt.Println("read", line)
 	return err
 }
