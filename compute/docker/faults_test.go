@@ -6,15 +6,19 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/compute/docker/stand"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 
@@ -294,5 +298,101 @@ func TestRefusals(t *testing.T) {
 		if err := e.judge(1000); !errors.Is(err, compute.ErrUnavailable) || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", words, err)
 		}
+	}
+}
+
+// TestElsewhere: a Docker whose containers are in another machine is found out. Another
+// space of process numbers is what this one can have of that.
+func TestElsewhere(t *testing.T) {
+	need(t)
+	if os.Getenv(elsewhereEnv) != "" {
+		r := newIn(t, t.TempDir())
+		defer r.Close()
+		if c, err := r.Probe(context.Background()); !errors.Is(err, compute.ErrUnavailable) || !strings.Contains(err.Error(), "machine of its own") {
+			t.Errorf("%+v, %v", c, err)
+		}
+		list, err := r.engine.ContainerList(context.Background(), client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", stand.LabelHome+"="+r.config.Home)})
+		if err != nil || len(list.Items) > 0 {
+			t.Errorf("left behind: %+v, %v", list.Items, err)
+		}
+		return
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root and unshare(1)")
+	}
+	cmd := exec.Command(unshare, "--pid", "--fork", "--mount-proc", os.Args[0], "-test.run=^TestElsewhere$")
+	cmd.Env = append(os.Environ(), elsewhereEnv+"=yes", socketEnv+"="+daemon.Socket)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+const elsewhereEnv = "MOYAI_TEST_ELSEWHERE"
+
+// TestMappedUsers: where Docker maps users, an image has its own, and root is nobody.
+func TestMappedUsers(t *testing.T) {
+	need(t)
+	if os.Getenv(elsewhereEnv) != "" {
+		r := newIn(t, t.TempDir())
+		defer r.Close()
+		c, err := r.Probe(context.Background())
+		if err != nil || !slices.Contains(c.Enforced, "user-namespace") || !slices.Contains(c.Enforced, "own-user") {
+			t.Errorf("%+v, %v", c, err)
+		}
+		for user, host := range map[string]uint32{"": 700000, "app": 700000 + 1234} {
+			program := guestImage(t, ocispec.ImageConfig{User: user, Entrypoint: []string{"/probe"}}, text("etc/passwd", "root:x:0:0::/:/x\napp:x:1234:99::/:/x\n"))
+			task, run := begin(t, r, program, "write", "/out/mine", "x")
+			if got := ended(t, task); !got.OK() {
+				t.Errorf("as %q: %+v", user, got)
+			}
+			var st syscall.Stat_t
+			if err := syscall.Stat(filepath.Join(run.Out(), "mine"), &st); err != nil || st.Uid != host {
+				t.Errorf("as %q, it belongs to %d (%v)", user, st.Uid, err)
+			}
+		}
+		return
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root and unshare(1)")
+	}
+	// The daemon reads whom it maps to from /etc, which is another's: it gets one of
+	// its own, in a space of mounts of its own.
+	dir, err := os.MkdirTemp("", "moyai-d-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	ids := filepath.Join(dir, "ids")
+	if err := os.WriteFile(ids, []byte("daemon:700000:65536\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+		if _, err := os.Stat(file); err != nil {
+			t.Skipf("needs %s to put another in its place", file)
+		}
+	}
+	script := "mount --bind " + ids + " /etc/subuid && mount --bind " + ids + ` /etc/subgid && exec "$@"`
+	d, err := runtimetest.StartDockerBy([]string{unshare, "--mount", "sh", "-c", script, "sh"}, filepath.Join(dir, "d"), 0, "--userns-remap=daemon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	tests := "^(TestMappedUsers|TestConformance)$"
+	if testing.Short() {
+		tests = "^TestMappedUsers$"
+	}
+	cmd := exec.Command(os.Args[0], "-test.run="+tests)
+	cmd.Env = append(os.Environ(), elsewhereEnv+"=yes", socketEnv+"="+d.Socket)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -153,7 +153,7 @@ func writeLayer(ctx context.Context, w *tar.Writer, name string, l *archive.Laye
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := io.Copy(w, plain); err != nil { //nolint:gosec // Verify has bounded it, and WriteHeader does
+	if _, err := io.Copy(w, plain); err != nil { // Verify has bounded it, and WriteHeader does
 		return fmt.Errorf("%w: read a layer: %w", compute.ErrUnavailable, err)
 	}
 	return nil

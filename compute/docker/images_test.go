@@ -38,7 +38,7 @@ func TestWhatAnImageSays(t *testing.T) {
 			t.Errorf("%s misses %s (%v)", said, want, err)
 		}
 	}
-	task, run = begin(t, r, program, "write", "/data/x", "anything")
+	task, _ = begin(t, r, program, "write", "/data/x", "anything")
 	if got := ended(t, task); got.Reason != compute.ReasonExited || got.ExitCode != 1 {
 		t.Errorf("its volume can be written: %+v", got)
 	}

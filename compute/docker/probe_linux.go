@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,9 +17,13 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
+	"github.com/moyai-network/moyai/compute/docker/stand"
 	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
+
+// looks is how often a container may have ended before it was seen.
+const looks = 3
 
 // Probe implements compute.Runtime: it has Docker run an image of one file, which
 // looks at the walls from the inside, and again, to run into its memory limit.
@@ -34,9 +39,20 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 		return c, unavailable("probe", err)
 	}
 	limits := compute.Limits{MemoryBytes: 64 << 20, Timeout: 20 * time.Second, Pids: 32, CPUMilli: 500}
-	result, said, err := r.try(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}, "look")
-	if err != nil {
-		return c, err
+	var result compute.Result
+	var said []byte
+	var look string
+	for i := range looks {
+		look = "look" + strconv.Itoa(i)
+		if result, said, err = r.try(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}, look); err != nil {
+			return c, err
+		}
+		if result.Usage.MemoryPeak > 0 {
+			break
+		}
+		if i == looks-1 { // it was never seen here, though it took its time
+			return c, fmt.Errorf("%w: %s", compute.ErrUnavailable, stand.Elsewhere)
+		}
 	}
 	var report supervise.Report
 	if err := json.Unmarshal(said, &report); err != nil || !result.OK() {
@@ -47,7 +63,7 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	if err != nil {
 		return c, err
 	}
-	c = r.judge(report, result, filepath.Join(dir, "look", "out", supervise.Mine))
+	c = r.judge(report, result, filepath.Join(dir, look, "out", supervise.Mine))
 	i := &r.engine.info
 	c.Version = "docker " + i.ServerVersion
 	if must := []string{"seccomp", "no-new-privileges", "no-capabilities", "network-namespace", "memory", "pids"}; slices.ContainsFunc(must, func(w string) bool { return !slices.Contains(c.Enforced, w) }) {

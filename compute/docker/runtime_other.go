@@ -14,7 +14,7 @@ type Runtime struct{}
 
 var _ compute.Runtime = (*Runtime)(nil)
 
-var errNoLinux = fmt.Errorf("%w: Docker is driven from Linux only as yet (on Windows, run the provider in WSL 2, where Docker Desktop shows itself)", compute.ErrUnavailable)
+var errNoLinux = fmt.Errorf("%w: Docker is driven from Linux only as yet (on Windows, run the provider and dockerd in WSL 2)", compute.ErrUnavailable)
 
 // New says that there are no containers here.
 //

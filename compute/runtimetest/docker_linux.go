@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,7 @@ type Docker struct {
 	Dir    string
 	Socket string
 	Flags  []string // further ones; may be changed while it does not run
+	by     []string // what starts it, with its own arguments before dockerd's
 	cmd    *exec.Cmd
 	gone   chan struct{}
 }
@@ -38,7 +40,12 @@ func NeedsDocker() string {
 // StartDocker starts a daemon that keeps everything in dir, whose path is short.
 // The socket belongs to group gid.
 func StartDocker(dir string, gid int, flags ...string) (*Docker, error) {
-	d := &Docker{Dir: dir, Socket: filepath.Join(dir, "docker.sock"), Flags: append([]string{fmt.Sprintf("--group=%d", gid)}, flags...)}
+	return StartDockerBy(nil, dir, gid, flags...)
+}
+
+// StartDockerBy is StartDocker by way of a program that becomes the daemon.
+func StartDockerBy(by []string, dir string, gid int, flags ...string) (*Docker, error) {
+	d := &Docker{Dir: dir, by: by, Socket: filepath.Join(dir, "docker.sock"), Flags: append([]string{fmt.Sprintf("--group=%d", gid)}, flags...)}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -60,7 +67,8 @@ func (d *Docker) Start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command("dockerd", args...)
+	args = append(append(slices.Clone(d.by), "dockerd"), args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

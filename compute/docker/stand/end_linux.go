@@ -2,8 +2,9 @@ package stand
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -53,7 +54,8 @@ func (s *supervisor) see(wait client.ContainerWaitResult) {
 	for {
 		select {
 		case <-wait.Result:
-		case <-wait.Error:
+		case err := <-wait.Error:
+			fmt.Fprintln(os.Stderr, "moyai-docker: wait:", err)
 			lost = true
 		}
 		state, there := s.inspect()
@@ -123,9 +125,12 @@ func (s *supervisor) hear(e *ended) {
 			case "oom":
 				e.oom = true
 			case "kill":
-				e.others = e.others || !s.tellsDocker() && ends(m.Actor.Attributes["signal"])
+				e.others = e.others || ends(m.Actor.Attributes["signal"])
 			}
-		case <-told.Err: // also when there is no more
+		case err := <-told.Err:
+			if !errors.Is(err, io.EOF) {
+				fmt.Fprintln(os.Stderr, "moyai-docker: events:", err)
+			}
 			return
 		}
 	}
@@ -139,11 +144,8 @@ func ends(signal string) bool {
 
 func moment(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
 
-// tellsDocker reports that our own signals go by way of Docker.
-func (s *supervisor) tellsDocker() bool { return s.pidfd < 0 }
-
-// signal reaches the container's first process: directly where it is one of ours to
-// signal, and else through Docker, which takes its time.
+// signal reaches the container's first process: directly, so that any kill that Docker
+// tells of was not ours, and through Docker only if that fails.
 func (s *supervisor) signal(sig syscall.Signal) {
 	if s.pidfd >= 0 && unix.PidfdSendSignal(s.pidfd, sig, nil, 0) == nil {
 		return
@@ -163,27 +165,12 @@ type usage struct {
 	Peak uint64
 }
 
-// sample looks at what the container used, where this machine's kernel shows it.
+// sample looks at what the container used.
 func (s *supervisor) sample() {
-	if s.pidfd < 0 {
-		return
+	if s.pidfd >= 0 {
+		cpu, peak := s.cgroup.Usage()
+		s.used.CPU, s.used.Peak = max(s.used.CPU, cpu), max(s.used.Peak, peak)
 	}
-	cpu, peak := s.cgroup.Usage()
-	s.used.CPU, s.used.Peak = max(s.used.CPU, cpu), max(s.used.Peak, peak)
-}
-
-// ask is sample by way of Docker.
-func (s *supervisor) ask(ctx context.Context) (u usage, ok bool) {
-	stats, err := s.docker.ContainerStats(ctx, s.job.Name, client.ContainerStatsOptions{})
-	if err != nil {
-		return u, false
-	}
-	defer stats.Body.Close()
-	var r container.StatsResponse
-	if json.NewDecoder(stats.Body).Decode(&r) != nil {
-		return u, false
-	}
-	return usage{CPU: time.Duration(r.CPUStats.CPUUsage.TotalUsage), Peak: max(r.MemoryStats.MaxUsage, r.MemoryStats.Usage)}, true
 }
 
 // belongs reports that a process of this machine is in the container's control

@@ -51,5 +51,9 @@ type Reply struct {
 // Go is what the caller says between the two replies, once its record is written.
 const Go = "go\n"
 
+// Elsewhere says that Docker has a machine of its own. What a container has open there,
+// and so what it takes of the disk, is not to be seen from here.
+const Elsewhere = "this Docker runs its containers in a machine of its own (as Docker Desktop does), where what they write cannot be measured: run dockerd on this machine"
+
 // maxMessage bounds what the caller says.
 const maxMessage = 4 << 20

@@ -45,10 +45,7 @@ type supervisor struct {
 	said   *streams
 	begun  time.Time
 
-	// What of the container this machine's kernel shows: nothing, if Docker runs it
-	// in a machine of its own.
-	pid    int
-	pidfd  int // of its first process; -1 if that is not to be seen
+	pidfd  int // of the container's first process; -1 if it ended before it was seen
 	cgroup cgroup.Group
 
 	end     chan ended
@@ -156,33 +153,49 @@ func (s *supervisor) start() error {
 		}
 		return fmt.Errorf("start: %w", err)
 	}
+	if err := s.hold(ctx); err != nil {
+		return err
+	}
 	go s.see(wait)
-	s.hold(ctx)
 	return nil
 }
 
-// hold takes hold of the container's first process, if it is one of this machine's,
-// by a handle that names it for good: then its limits hold although Docker dies.
-func (s *supervisor) hold(ctx context.Context) {
-	state, err := s.docker.ContainerInspect(ctx, s.job.Name, client.ContainerInspectOptions{})
-	if err != nil || state.Container.State == nil || state.Container.State.Pid <= 0 {
-		return // it has ended already, or Docker has; either will be seen
+// endingPatience is how long Docker may take to notice that a process has ended.
+const endingPatience = 5 * time.Second
+
+// hold takes hold of the container's first process, by a handle that names it for
+// good: then its limits hold although Docker dies. One that has ended needs no hold.
+func (s *supervisor) hold(ctx context.Context) error {
+	for end := time.Now().Add(endingPatience); ; time.Sleep(20 * time.Millisecond) {
+		i, err := s.docker.ContainerInspect(ctx, s.job.Name, client.ContainerInspectOptions{})
+		if err != nil || i.Container.State == nil {
+			return fmt.Errorf("look at the container: %w", err)
+		}
+		if !i.Container.State.Running || i.Container.State.Pid <= 0 {
+			return nil
+		}
+		if s.seize(i.Container.State.Pid, i.Container.ID) {
+			return nil
+		}
+		if time.Now().After(end) {
+			return errors.New(Elsewhere)
+		}
 	}
-	pid := state.Container.State.Pid
+}
+
+// seize is hold for a process that Docker knows by its number. A number from another
+// machine means somebody else here.
+func (s *supervisor) seize(pid int, id string) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return
+		return false
 	}
-	// A number that Docker knows from its own machine means somebody else here.
-	if !belongs(pid, state.Container.ID) {
-		unix.Close(fd)
-		return
+	if group, err := cgroup.Of(pid); err == nil && belongs(pid, id) {
+		s.pidfd, s.cgroup = fd, group
+		return true
 	}
-	if s.cgroup, err = cgroup.Of(pid); err != nil {
-		unix.Close(fd)
-		return
-	}
-	s.pid, s.pidfd = pid, fd
+	unix.Close(fd)
+	return false
 }
 
 // undo leaves nothing behind of a container that is not to be.

@@ -1,7 +1,6 @@
 package stand
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,8 +16,6 @@ const (
 	// lookEvery is the shortest pause between two looks at /out: what a container can
 	// write meanwhile is what it can have beyond its limit.
 	lookEvery = 20 * time.Millisecond
-	// askEvery is the pause between two questions about what was used.
-	askEvery = time.Second
 	// killEvery is the pause between two attempts to end what should have ended.
 	killEvery = 2 * time.Second
 	// mostBlind is how many looks in a row may not see all of what is open: a process
@@ -35,7 +32,6 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 	defer deadline.Stop()
 	look := time.NewTimer(0)
 	defer look.Stop()
-	used := s.keepAsking()
 	var graceOver <-chan time.Time
 	alarm, full := s.logs.Alarm(), s.logs.Full()
 	for {
@@ -56,8 +52,6 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 		case <-full:
 			full = nil
 			s.kill(compute.ReasonDisk)
-		case u := <-used:
-			s.used.CPU, s.used.Peak = max(s.used.CPU, u.CPU), max(s.used.Peak, u.Peak)
 		case <-look.C:
 			begin := time.Now()
 			if begin.Sub(s.begun) > s.job.Limits.Timeout || begin.Round(0).Sub(s.begun.Round(0)) > s.job.Limits.Timeout {
@@ -68,24 +62,6 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 			look.Reset(max(lookEvery, 20*time.Since(begin)))
 		}
 	}
-}
-
-// keepAsking has Docker tell what is used, where this machine's kernel does not.
-func (s *supervisor) keepAsking() <-chan usage {
-	if s.pidfd >= 0 {
-		return nil
-	}
-	used := make(chan usage)
-	go func() {
-		for ; ; time.Sleep(askEvery) {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			if u, ok := s.ask(ctx); ok {
-				used <- u
-			}
-			cancel()
-		}
-	}()
-	return used
 }
 
 // look measures what was written and used, and ends what wrote too much.
