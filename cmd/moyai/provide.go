@@ -110,7 +110,7 @@ func (f *provideFlags) flags(cmd *cobra.Command) {
 	fs.BoolVar(&f.keepPorts, "no-port-mapping", false, "do not ask the router to forward a port (UPnP, NAT-PMP)")
 	fs.Var(&f.up, "upload", "most bytes a second that leave for tenants, such as 2Mi (default: as many as go)")
 	fs.Var(&f.down, "download", "most bytes a second that come from tenants")
-	fs.StringVar(&f.containers, "containers", "", "run container images too (Linux): what holds here of gvisor and container (as root, with containerd) or else docker (a Docker that is there already), or those named, with a comma")
+	fs.StringVar(&f.containers, "containers", "", "run container images (Linux): what holds here of gvisor and container (as root, with containerd) or else docker (a Docker that is there already), or those named, with a comma, or none (default: gvisor, where it holds)")
 	fs.Lookup("containers").NoOptDefVal = containersAll
 	f.images = 16 << 30
 	fs.StringArrayVar(&f.allow, "registry-allow", nil, "HOST[:PORT] of an image registry that may be pulled from although it is not at a public address (repeatable)")
@@ -188,7 +188,7 @@ func (a *app) terms(f provideFlags) (t terms, err error) {
 	if t.bond, err = amount.ParseCoin(f.bond); err != nil {
 		return t, usagef("--bond: %w", err)
 	}
-	if t.egress, err = f.egress.offer(f.containers != "", t.prices); err != nil {
+	if t.egress, err = f.egress.offer(f.containers != "" && f.containers != containersNone, t.prices); err != nil {
 		return t, err
 	}
 	if t.attributes, err = parseEnv(f.attributes); err != nil {
@@ -255,6 +255,9 @@ func (a *app) provideConfig(ctx context.Context, f provideFlags) (provider.Confi
 	boxes, err := f.boxes(ctx, home)
 	if err != nil {
 		return cfg, err
+	}
+	if boxes.without != nil {
+		t.logger.Info("no container images are run; --containers=none would not look", "why", boxes.without)
 	}
 	if t.egress != nil {
 		if t.egress.Tiers = boxes.egress; len(boxes.egress) == 0 {

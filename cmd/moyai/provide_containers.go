@@ -14,8 +14,11 @@ import (
 	"github.com/moyai-network/moyai/provider/probe"
 )
 
-// containersAll is what --containers means without a value.
-const containersAll = "all"
+// What --containers means without a value, and how to be left without any.
+const (
+	containersAll  = "all"
+	containersNone = "none"
+)
 
 // box is a way to run container images, by the name that --containers knows.
 type box string
@@ -34,10 +37,12 @@ var allBoxes = []box{boxGVisor, boxContainer, boxDocker}
 const imageGrace = 10 * time.Minute
 
 // wanted reads --containers: nil if no images are run, and whether each of them
-// must hold.
+// must hold. Unasked, images run only where they do not share the owner's kernel.
 func (f *provideFlags) wanted() (boxes []box, named bool, err error) {
 	switch f.containers {
 	case "":
+		return []box{boxGVisor}, false, nil
+	case containersNone:
 		return nil, false, nil
 	case containersAll:
 		return allBoxes, false, nil
@@ -45,7 +50,7 @@ func (f *provideFlags) wanted() (boxes []box, named bool, err error) {
 	for name := range strings.SplitSeq(f.containers, ",") {
 		b := box(name)
 		if !slices.Contains(allBoxes, b) {
-			return nil, false, usagef("--containers %q: use gvisor, container or docker, or several with a comma", f.containers)
+			return nil, false, usagef("--containers %q: use gvisor, container or docker, several with a comma, or none", f.containers)
 		}
 		boxes = append(boxes, b)
 	}
@@ -78,10 +83,12 @@ type boxes struct {
 	volumes  bool           // a volume's size held at every tier
 	egress   []compute.Tier // at which a container can have a way to the internet
 	missing  []string       // what did not hold, and why
+	without  error          // why there are none, where none were asked for
 }
 
 // boxes makes what runs container images, and has each run one. What was not asked
-// for by name is left out where it does not hold; nothing at all is a failure.
+// for by name is left out where it does not hold; nothing at all is a failure if
+// anything was asked for.
 func (f *provideFlags) boxes(ctx context.Context, home string) (b boxes, _ error) {
 	wanted, named, err := f.wanted()
 	if err != nil || wanted == nil {
@@ -105,6 +112,9 @@ func (f *provideFlags) boxes(ctx context.Context, home string) (b boxes, _ error
 		if named {
 			break
 		}
+	}
+	if failed != nil && f.containers == "" {
+		return boxes{without: failed}, nil
 	}
 	if failed != nil && (named || len(b.runtimes) == 0) {
 		return boxes{}, withHint(errors.Join(failed, stopEngines(b.runtimes)), "`moyai provide doctor` tells what is missing; without --containers WebAssembly is lent alone")
@@ -131,7 +141,7 @@ func (f *provideFlags) open(b box, home string) (compute.Runtime, error) {
 // add takes in a runtime that ran an image, and what it found to hold.
 func (b *boxes) add(r compute.Runtime, found compute.Capabilities) {
 	b.runtimes = append(b.runtimes, r)
-	if _, ok := r.(*container.Runtime); ok {
+	if _, ok := r.(*container.Runtime); ok && r.Tier() == compute.TierContainer {
 		b.devices = true
 	}
 	b.volumes = b.volumes && slices.Contains(found.Enforced, container.Volumes)

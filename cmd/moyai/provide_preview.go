@@ -53,7 +53,7 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 			found[i].Why, found[i].Fix = "found, and not asked for", "add --containers"
 		}
 	}
-	devices := slices.Contains(offered, probe.Containerd) || slices.Contains(offered, probe.Runsc)
+	devices := slices.Contains(offered, probe.Containerd)
 	p := provider.NewPreview(m, lent, t.prices, found, offered, probe.Walls(ctx))
 	p.Owner = ownersPreview(ctx, t.owner)
 	p.Units = t.prices.Units

@@ -41,6 +41,13 @@ func (e ended) status(ours bool) syscall.WaitStatus {
 	return syscall.WaitStatus((e.code & 0xff) << 8)
 }
 
+// A machine under load tells of short memory after the end that it caused. A program
+// that was killed and nobody knows by whom is asked about again.
+const (
+	lateWords = 10
+	lateWord  = 300 * time.Millisecond
+)
+
 // await registers for the container's end, before its start so that it cannot be
 // missed.
 func (s *supervisor) await() client.ContainerWaitResult {
@@ -73,6 +80,13 @@ func (s *supervisor) see(wait client.ContainerWaitResult) {
 		default:
 			e := ended{code: state.ExitCode, oom: state.OOMKilled}
 			s.hear(&e)
+			for range lateWords {
+				if e.code != fatal+int(syscall.SIGKILL) || e.oom || e.others {
+					break
+				}
+				time.Sleep(lateWord)
+				s.hear(&e)
+			}
 			// A Docker that starts anew ends what it finds running.
 			e.others = e.others || lost && e.code >= fatal
 			s.end <- e
