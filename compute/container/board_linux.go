@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/internal/switchboard"
@@ -14,8 +15,9 @@ import (
 // operator holds the switchboard of a task in a sandbox, whose network is not the
 // host's to enter: a program inside, started when somebody first connects.
 type operator struct {
-	turn  chan struct{} // whoever has it looks at board
-	board *switchboard.Board
+	turn    chan struct{} // whoever has it looks at board
+	board   *switchboard.Board
+	listing sync.Mutex // held while processes are listed
 }
 
 func newOperator() *operator { return &operator{turn: make(chan struct{}, 1)} }

@@ -69,6 +69,8 @@ func (t *task) Processes(ctx context.Context) ([]compute.ProcessInfo, error) {
 
 // inSandbox lists processes that are none of the host's.
 func (t *task) inSandbox() ([]compute.ProcessInfo, error) {
+	t.operator.listing.Lock() // a list takes memory as the tenant wants
+	defer t.operator.listing.Unlock()
 	list, err := t.state.OCI.Processes(t.state.Container)
 	if errors.Is(err, compute.ErrNotFound) {
 		return nil, t.ended()

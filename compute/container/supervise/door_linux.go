@@ -56,6 +56,7 @@ func openDoor(s *supervisor) (*door, error) {
 		return nil, fmt.Errorf("listen for who wants to enter: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // it goes with the bundle
+	s.sentry = s.job.OCI.sentry(s.job.ID)
 	d := &door{s: s, listener: l, entering: make(chan struct{}, maxEntering)}
 	go d.listen()
 	return d, nil

@@ -58,6 +58,7 @@ type supervisor struct {
 	end    <-chan syscall.WaitStatus // of pid
 	cgroup cgroup.Group
 	door   *door          // nil where there is nothing to enter
+	sentry sentry         // where that is gVisor's
 	uplink *uplink.Uplink // nil without egress
 	begun  time.Time
 

@@ -44,7 +44,7 @@ func (s *supervisor) enterSandbox(e Entry, streams []*os.File) (visitor, *os.Fil
 	if err := json.Unmarshal(e.Process, &p); err != nil {
 		return nil, nil, err
 	}
-	v := &sandboxed{sentry: s.job.OCI.sentry(s.job.ID), out: make(chan int, 1), over: make(chan struct{})}
+	v := &sandboxed{sentry: s.sentry, out: make(chan int, 1), over: make(chan struct{})}
 	if e.Terminal {
 		t, err := v.begin(&p)
 		if err != nil {
@@ -104,8 +104,10 @@ func (v *sandboxed) hear(answer *os.File) error {
 		return errors.New("no terminal could be made in there: the task may have used up its processes or its memory")
 	case b.Missing:
 		return refusal{b.Error}
-	case b.Error != "" || b.PID <= 1 || b.PID > math.MaxInt32:
+	case b.Error != "":
 		return whyNotIn(b.Error)
+	case b.PID <= 1 || b.PID > math.MaxInt32:
+		return errors.New("what holds the terminal in there makes no sense")
 	}
 	v.pid = int32(b.PID)
 	return nil

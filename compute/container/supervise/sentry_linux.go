@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,21 +22,25 @@ import (
 // sentry is gVisor's kernel in the sandbox of one container. It is spoken to as
 // runsc's own commands do it: over its control socket, one call a connection, in
 // JSON (gvisor.dev/gvisor/pkg/urpc, runsc/boot/controller.go). So a program that
-// enters takes neither a process of the host's that waits for it, nor the 20 ms and
-// more that one takes to start.
+// enters takes neither a process of the host's that waits for it, nor the time that
+// one takes to start.
 //
 // What it answers may be an attacker's words, who has broken it: they are bounded
 // and believed no more than the tenant's.
-type sentry struct{ path, container string }
+type sentry struct {
+	path, container string
+	listing         *sync.Mutex // a list is large if the tenant wants it to be
+}
 
 func (o OCI) sentry(id string) sentry {
-	return sentry{filepath.Join(o.root(id), "runsc-"+id+".sock"), id}
+	return sentry{filepath.Join(o.root(id), "runsc-"+id+".sock"), id, new(sync.Mutex)}
 }
 
 // Bounds of one call.
 const (
-	sentryPatience = 10 * time.Second
+	sentryPatience = 30 * time.Second
 	maxAnswer      = 16 << 20
+	maxWords       = 4 << 10 // of an error
 )
 
 // errSandboxGone: the sandbox has ended, or ended meanwhile, and all in it.
@@ -81,7 +86,7 @@ func (s sentry) call(patience time.Duration, method string, arg, result any, fil
 	case err != nil:
 		return fmt.Errorf("ask the sandbox: %w", err)
 	case !answer.Success:
-		return sentryError{answer.Err}
+		return sentryError{answer.Err[:min(len(answer.Err), maxWords)]}
 	}
 	return nil
 }
@@ -151,6 +156,8 @@ type inSentry struct {
 
 // processes lists what runs in the sandbox.
 func (s sentry) processes() (list []inSentry, err error) {
+	s.listing.Lock()
+	defer s.listing.Unlock()
 	return list, s.call(sentryPatience, "ProcfsDump", struct{}{}, &list)
 }
 
