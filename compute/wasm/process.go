@@ -3,6 +3,7 @@ package wasm
 import (
 	"errors"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -17,7 +18,7 @@ func (c child) wait() ended {
 
 func (c child) kill() error {
 	err := c.w.cmd.Process.Kill()
-	if errors.Is(err, os.ErrProcessDone) {
+	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.EINVAL) { // on Windows, of who has been waited for
 		return nil
 	}
 	return err

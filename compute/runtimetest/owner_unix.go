@@ -8,8 +8,6 @@ import (
 	"testing"
 )
 
-func makeFIFO(path string) error { return syscall.Mkfifo(path, 0o600) }
-
 // ownerOf is the user a file belongs to, where files belong to users.
 func ownerOf(t *testing.T, path string) (uint32, bool) {
 	t.Helper()
