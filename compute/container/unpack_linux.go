@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -166,6 +167,12 @@ func whoseFault(ctx context.Context, err error) error {
 func failed(ctx context.Context, what string, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return cause
+	}
+	// Over its socket errors are words, with the owner's paths in them.
+	for words, errno := range map[string]error{"no space left": syscall.ENOSPC, "quota exceeded": syscall.EDQUOT} {
+		if strings.Contains(err.Error(), words) {
+			return unavailable("containerd: "+what, errno)
+		}
 	}
 	return unavailable("containerd: "+what, err)
 }

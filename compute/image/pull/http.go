@@ -145,7 +145,7 @@ func (s *session) get(ctx context.Context, what string, accept []string, from in
 func (c *Client) explain(n Name, err error) error {
 	said := new(transport.Error)
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, context.Canceled), full(err):
 		return err
 	case errors.Is(err, ErrPrivate):
 		return fmt.Errorf("%w: %s: the machine's owner can allow it with --registry-allow", ErrPrivate, n.Host())

@@ -106,7 +106,7 @@ type Pulled struct {
 //
 // Errors: the sentinels; ctx's; the file system's, wrapping ENOSPC where the disk
 // is full. What came of a pull that was broken off stays in the store, and the
-// next goes on from there.
+// next goes on from there, unless it was the disk.
 func (c *Client) Pull(ctx context.Context, store *Store, n Name, platform string, who Credentials, most uint64, dest string, pinned func(digest.Digest) error) (Pulled, error) {
 	p, err := c.pull(ctx, store, n, platform, who, most, dest, pinned)
 	if err != nil && ctx.Err() != nil {
@@ -329,6 +329,9 @@ func (s *Store) fetch(ctx context.Context, from *session, d ocispec.Descriptor) 
 		n, err := s.part(ctx, from, d)
 		if try == 1 {
 			had = uint64(n)
+		}
+		if full(err) {
+			return had, errors.Join(err, s.shed(d.Digest))
 		}
 		if err == nil || try == attempts || final(err) || ctx.Err() != nil {
 			return had, err

@@ -141,6 +141,12 @@ func (s *Store) room(more uint64) error {
 	return nil // images in use may take more: the lease that wants more has paid for it
 }
 
+// shed gives a full disk back what a pull that failed for it has taken, and whatever
+// else no image has: it is what keeps the machine from all other work.
+func (s *Store) shed(d digest.Digest) error {
+	return errors.Join(os.Remove(s.path(d)+".partial"), s.room(s.most))
+}
+
 func (s *Store) pulling(hex string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,5 +169,8 @@ func final(err error) bool {
 	if errors.As(err, &said) {
 		return said.StatusCode < http.StatusInternalServerError && said.StatusCode != http.StatusTooManyRequests
 	}
-	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrPrivate) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrPrivate) || full(err)
 }
+
+// full: the machine's disk has no room.
+func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
