@@ -161,7 +161,7 @@ func (a *agreement) run(ctx context.Context) {
 				close(l.taken)
 			}
 		case <-timer.C:
-			now := unixMS(time.Now())
+			now := a.d.now()
 			a.take(ctx, leasing.Tick{Elapsed: a.meter.elapsed(), Now: now})
 			a.take(ctx, leasing.KeepOver{Now: now})
 			due = time.Now().Add(a.pulse())
@@ -184,7 +184,7 @@ func (a *agreement) pulse() time.Duration {
 		s.Work == leasing.WorkEnded && s.Chain == leasing.ChainOpen:
 		return a.d.receiptEvery
 	case s.Work == leasing.WorkEnded && s.Chain == leasing.ChainClosed:
-		left := time.Until(time.UnixMilli(s.KeepUntil))
+		left := time.Duration(s.KeepUntil-a.d.now()) * time.Millisecond
 		return min(max(left, time.Millisecond), time.Hour)
 	}
 	return time.Hour
@@ -221,7 +221,7 @@ func (a *agreement) take(ctx context.Context, e leasing.Event) bool {
 func (a *agreement) save(ctx context.Context, before, next leasing.State, done *leasing.Finished, story []leasing.Note) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		var err error
-		if now := unixMS(time.Now()); before.Work == leasing.WorkOffered {
+		if now := a.d.now(); before.Work == leasing.WorkOffered {
 			row := a.row
 			row.State, row.CreatedMS = next, now
 			err = a.d.journal.Insert(ctx, row)
@@ -400,7 +400,7 @@ func (a *agreement) acknowledge(b []byte) error {
 	if !byNode || !byKey {
 		return errors.New("receipt needs both signatures")
 	}
-	a.post(leasing.Acked{Now: unixMS(time.Now()), Receipt: leasing.Signed{
+	a.post(leasing.Acked{Now: a.d.now(), Receipt: leasing.Signed{
 		Receipt: numbers(r.Value), Bytes: b,
 	}})
 	return nil
@@ -419,7 +419,7 @@ func (a *agreement) leave(ctx context.Context, b []byte) error {
 		return err
 	}
 	a.job.stdin.finish() // whoever leaves types nothing more
-	return a.tell(leasing.AwaySigned{UntilMS: away.Value.UntilMS, Bytes: b, Now: unixMS(time.Now())})(ctx)
+	return a.tell(leasing.AwaySigned{UntilMS: away.Value.UntilMS, Bytes: b, Now: a.d.now()})(ctx)
 }
 
 // meter is the lease's monotonic clock.

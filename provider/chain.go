@@ -243,7 +243,7 @@ func closedSeen(a *agreement, denom string, s *marketv1.Settlement, reason uint3
 	if s != nil {
 		paid.BilledMS, paid.Provider, paid.Gross, paid.Bounty = s.BilledMs, s.Provider, s.Gross, s.Bounty
 	}
-	return leasing.ClosedSeen{Settlement: paid, Elapsed: a.meter.elapsed(), Now: unixMS(time.Now())}
+	return leasing.ClosedSeen{Settlement: paid, Elapsed: a.meter.elapsed(), Now: a.d.now()}
 }
 
 // lapse ends promises that the chain's clock has overtaken.
@@ -363,7 +363,7 @@ func (w *watcher) learn(ctx context.Context, id journal.ID) error {
 				ClaimEnd: l.SettlingAt + (l.WindowEndsAt-l.SettlingAt)/2,
 				Window:   l.WindowEndsAt, ByPayer: lease.Party(l.ClosedBy) == lease.PartyPayer,
 			},
-			Elapsed: a.meter.elapsed(), Now: unixMS(time.Now()), MeterNow: meter,
+			Elapsed: a.meter.elapsed(), Now: a.d.now(), MeterNow: meter,
 		})
 	case marketv1.LeaseState_LEASE_STATE_CLOSED:
 		a.post(closedSeen(a, l.Denom, l.Settlement, l.Reason))

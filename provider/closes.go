@@ -227,7 +227,7 @@ func (c *closes) settle(k moveKey, refused string) {
 	c.order = kept
 	c.mu.Unlock()
 	if p != nil && refused != "" {
-		p.a.post(leasing.Refused{Move: k.move, Text: refused, Now: unixMS(time.Now())})
+		p.a.post(leasing.Refused{Move: k.move, Text: refused, Now: p.a.d.now()})
 	}
 }
 

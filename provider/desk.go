@@ -43,6 +43,7 @@ type desk struct {
 	node     []byte
 	signer   wire.Signer // node key
 	home     string
+	clock    func() time.Time // nobody sets it
 	journal  *journal.Journal
 	slots    *slots.Table
 	wares    wares
@@ -156,7 +157,7 @@ func (d *desk) resume(ctx context.Context) error {
 		if !d.add(a) {
 			return fmt.Errorf("journal holds two leases for order %x", a.row.OrderHash)
 		}
-		a.post(leasing.Restarted{Now: unixMS(time.Now())})
+		a.post(leasing.Restarted{Now: d.now()})
 	}
 	return nil
 }
@@ -205,6 +206,10 @@ func (d *desk) reopen(row journal.Lease) (*agreement, error) {
 }
 
 func unixMS(t time.Time) int64 { return t.UnixMilli() }
+
+// now is what everything that is waited for goes by, unix ms: a wall's clock that is
+// set forwards would end leases that nobody is late for, or delete results too soon.
+func (d *desk) now() int64 { return unixMS(d.clock()) }
 
 func quantities(qs []wire.Quantity) slots.Quantity {
 	out := slots.Quantity{}

@@ -109,7 +109,7 @@ func (g *diskGuard) look(d *desk) {
 	for _, a := range d.all() {
 		if a.snapshot().Work == leasing.WorkRunning {
 			a.post(leasing.StopAsked{
-				Reason: lease.ReasonProviderStopped, Text: errDisk.Error(), Elapsed: a.meter.elapsed(), Now: unixMS(time.Now()),
+				Reason: lease.ReasonProviderStopped, Text: errDisk.Error(), Elapsed: a.meter.elapsed(), Now: d.now(),
 			})
 		}
 	}

@@ -170,7 +170,7 @@ func (d *desk) greet(ctx context.Context, v *enter.Visit) (*agreement, *p2p.Refu
 			return nil, unknown
 		}
 	}
-	if err := a.admits(v.Request.Access, []byte(v.Peer()), time.Now()); err != nil {
+	if err := a.admits(v.Request.Access, []byte(v.Peer()), a.d.clock()); err != nil {
 		return nil, &p2p.Refusal{Subject: enter.SubjectAccess, Hint: p2p.Printable(err.Error(), p2p.MaxText, false)}
 	}
 	// Not before: lease ids are public, and strangers must not use up a tenant's rate.
@@ -259,7 +259,7 @@ func (a *agreement) note(notes ...leasing.Note) {
 	if len(notes) == 0 {
 		return
 	}
-	now := unixMS(time.Now())
+	now := a.d.now()
 	a.d.wg.Go(func() {
 		if err := a.d.journal.AddNotes(a.d.ctx, a.row.ID, now, notes...); err != nil && a.d.ctx.Err() == nil {
 			a.log.Warn("not noted", "err", err)

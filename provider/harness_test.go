@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/internal/steady"
 	"github.com/moyai-network/moyai/mechanism/amount"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/provider/journal"
@@ -40,6 +41,7 @@ type harnessOptions struct {
 	wares    wares
 	keep     time.Duration
 	ackWait  time.Duration
+	clock    func() time.Time
 	starting func() // called by the runtime before a task starts
 	entered  func(*worldTask) compute.Task
 }
@@ -60,6 +62,9 @@ func newHarnessOver(w *world, dir string, o harnessOptions) (*harness, error) {
 	if o.wares == nil {
 		o.wares = worldWares{}
 	}
+	if o.clock == nil {
+		o.clock = steady.Now
+	}
 	setDefault(&o.cpu, 4000)
 	setDefault(&o.keep, 30*time.Millisecond)
 	setDefault(&o.ackWait, 30*time.Millisecond)
@@ -77,7 +82,7 @@ func newHarnessOver(w *world, dir string, o harnessOptions) (*harness, error) {
 	}
 	h.desk = &desk{
 		door:    newDoor(hostKey),
-		chainID: testChain, node: signer.PublicKey(), signer: signer, home: dir, wares: o.wares,
+		chainID: testChain, node: signer.PublicKey(), signer: signer, home: dir, clock: o.clock, wares: o.wares,
 		gpus: newGPUs(nil), runtimes: runtimes{worldRuntime{w, o.taskLife, o.starting, o.entered}}, log: log,
 		alert:        func(id, _, text string) { h.alerts.Store(id, text) },
 		receiptEvery: 15 * time.Millisecond, prefetchBytes: 1 << 20, prefetches: make(chan struct{}, maxPrefetches),

@@ -90,13 +90,13 @@ func (j *job) prepare(ctx context.Context) {
 				return
 			}
 			if err == nil {
-				j.a.post(leasing.Prepared{Now: unixMS(time.Now())})
+				j.a.post(leasing.Prepared{Now: j.a.d.now()})
 				return
 			}
 			reason, text, final := prepareFailure(err)
 			if final || time.Now().Add(wait).After(deadline) {
 				j.a.log.Info("cannot prepare", "err", err)
-				j.a.post(leasing.PrepareFailed{Reason: reason, Text: text, Now: unixMS(time.Now())})
+				j.a.post(leasing.PrepareFailed{Reason: reason, Text: text, Now: j.a.d.now()})
 				return
 			}
 			select {

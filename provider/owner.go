@@ -72,7 +72,7 @@ func (o *ownership) apply(v idle.Verdict, now time.Time) {
 		given := a.snapshot().NoticeBy != 0
 		switch {
 		case !by.IsZero() && !given:
-			a.post(leasing.NoticeGiven{By: unixMS(by), Text: takenBack, Now: unixMS(now)})
+			a.post(leasing.NoticeGiven{By: o.d.now() + by.Sub(now).Milliseconds(), Text: takenBack, Now: o.d.now()})
 		case by.IsZero() && given:
 			a.post(leasing.NoticeLifted{})
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/moyai-network/moyai/client/chain"
 	"github.com/moyai-network/moyai/internal/flock"
 	"github.com/moyai-network/moyai/internal/lifecycle"
+	"github.com/moyai-network/moyai/internal/steady"
 	"github.com/moyai-network/moyai/p2p"
 	"github.com/moyai-network/moyai/p2p/content"
 	"github.com/moyai-network/moyai/p2p/discovery"
@@ -111,7 +112,7 @@ func (p *Provider) openDesk() error {
 	p.cancel = cancel
 	p.disk = newDiskGuard(p.cfg.Home, p.cfg.ReserveBytes)
 	d := &desk{
-		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home,
+		chainID: p.cfg.Chain.ChainID(), node: p.cfg.NodeKey.Public(), signer: signer, home: p.cfg.Home, clock: steady.Now,
 		seed: p.cfg.NodeKey.Seed(), door: newDoor(hostKey), gpus: newGPUs(p.cfg.GPUs), runtimes: p.cfg.Runtimes, log: p.cfg.Logger,
 		receiptEvery: receiptEvery, prefetchBytes: p.cfg.PrefetchBytes, prefetches: make(chan struct{}, maxPrefetches), diskFull: p.disk.full.Load,
 		keepResults: p.cfg.KeepResults,
@@ -131,7 +132,7 @@ func (p *Provider) openDesk() error {
 		d.log.Warn("alert", "id", id, "severity", severity, "text", text)
 		// Not waited for: an alert may be about the journal itself.
 		go func() {
-			_ = d.journal.Raise(ctx, journal.Alert{ID: id, Severity: severity, Text: text, SinceMS: unixMS(time.Now())})
+			_ = d.journal.Raise(ctx, journal.Alert{ID: id, Severity: severity, Text: text, SinceMS: d.now()})
 		}()
 	}
 	if d.pantry, err = openPantry(&p.cfg); err != nil {

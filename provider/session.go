@@ -45,7 +45,7 @@ func (d *desk) attach(ctx context.Context, stream leaseStream, peer []byte, hell
 		refuse(stream, p2p.Refusal{Subject: "lease", Hint: "this provider does not know it, or has deleted its results"})
 		return
 	}
-	if err := a.admits(hello.Access, peer, time.Now()); err != nil {
+	if err := a.admits(hello.Access, peer, a.d.clock()); err != nil {
 		refuse(stream, p2p.Refusal{Subject: "access", Hint: p2p.Printable(err.Error(), p2p.MaxText, false)})
 		return
 	}
@@ -100,7 +100,7 @@ func (s *session) serve(ctx context.Context) {
 	}()
 	if !s.hello.Observer {
 		go s.propose(ctx)
-		s.a.post(leasing.Attached{Now: unixMS(time.Now())})
+		s.a.post(leasing.Attached{Now: s.a.d.now()})
 	}
 	if err := s.hear(ctx); ctx.Err() == nil && !errors.Is(err, io.EOF) {
 		s.a.log.Debug("stream ended", "err", err)
@@ -172,7 +172,7 @@ func (s *session) hear(ctx context.Context) error {
 }
 
 func (s *session) heard(ctx context.Context, m p2p.LeaseMessage) error {
-	a, now := s.a, unixMS(time.Now())
+	a, now := s.a, s.a.d.now()
 	switch m := m.(type) {
 	case *p2p.Ack:
 		return a.acknowledge(m.Receipt)
@@ -266,7 +266,7 @@ func (a *agreement) status(s leasing.State) p2p.Status {
 		st.DryInMS -= st.DryInMS % 60_000 // a status per minute is news enough
 	}
 	if s.NoticeBy != 0 && s.Work <= leasing.WorkRunning {
-		left := max(s.NoticeBy-unixMS(time.Now()), 1)
+		left := max(s.NoticeBy-a.d.now(), 1)
 		st.EndInMS, st.Text = uint64(left+9_999)/10_000*10_000, p2p.Printable(s.NoticeText, p2p.MaxText, false)
 	}
 	return st

@@ -212,7 +212,7 @@ func (c *control) stop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.post(leasing.StopAsked{
-		Reason: lease.ReasonProviderStopped, Text: "stopped by the provider", Elapsed: a.meter.elapsed(), Now: unixMS(time.Now()),
+		Reason: lease.ReasonProviderStopped, Text: "stopped by the provider", Elapsed: a.meter.elapsed(), Now: a.d.now(),
 	})
 	reply(w, struct{}{}, nil)
 }

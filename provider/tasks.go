@@ -120,7 +120,7 @@ func (j *job) recover(ctx context.Context, index uint64) {
 		j.settle(a, task)
 		switch {
 		case errors.Is(err, compute.ErrNotFound):
-			j.a.post(leasing.NeverStarted{Index: index, Now: unixMS(time.Now())})
+			j.a.post(leasing.NeverStarted{Index: index, Now: j.a.d.now()})
 			return
 		case ctx.Err() != nil:
 			return
@@ -156,7 +156,7 @@ func (j *job) watch(ctx context.Context, a *attempt) {
 		ExitCode: int32(result.ExitCode), Reason: result.Reason.String(), Text: result.Message, Lease: leaseReason(result),
 	}
 	j.results(ctx, a.index, &outcome)
-	j.a.post(leasing.TaskFinished{Index: a.index, Outcome: outcome, Elapsed: elapsed, Now: unixMS(time.Now())})
+	j.a.post(leasing.TaskFinished{Index: a.index, Outcome: outcome, Elapsed: elapsed, Now: j.a.d.now()})
 }
 
 // stopGrace is what a program that can be asked to end gets.
@@ -222,7 +222,7 @@ func joinText(a, b string) string {
 // finish ends a task that this machine failed to run. The time it took to find out
 // is not the tenant's: the counter stays at what was proposed before.
 func (j *job) finish(index uint64, outcome leasing.Outcome) {
-	j.a.post(leasing.TaskFinished{Index: index, Outcome: outcome, Now: unixMS(time.Now())})
+	j.a.post(leasing.TaskFinished{Index: index, Outcome: outcome, Now: j.a.d.now()})
 }
 
 func failure(err error) leasing.Outcome {

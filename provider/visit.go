@@ -256,5 +256,5 @@ func (d *desk) tellReceipt(v *enter.Visit, s leasing.State) {
 		return
 	}
 	text := fmt.Sprintf("%d receipts, countersigned up to %s", s.Acked.Sequence, time.Duration(s.Acked.ElapsedMS)*time.Millisecond)
-	_ = v.Tell(&enter.Entry{At: unixMS(time.Now()), Kind: "receipt", Text: text})
+	_ = v.Tell(&enter.Entry{At: d.now(), Kind: "receipt", Text: text})
 }

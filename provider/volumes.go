@@ -207,7 +207,7 @@ func (t *attic) release(ctx context.Context, which func(journal.Volume) bool) er
 	all, err := t.d.journal.Volumes(ctx)
 	for _, v := range all {
 		if v.KeepUntil == 0 && which(v) {
-			v.KeepUntil = time.Now().Add(time.Duration(v.KeepMS) * time.Millisecond).UnixMilli()
+			v.KeepUntil = t.d.now() + int64(v.KeepMS)
 			err = errors.Join(err, t.d.journal.SetVolume(ctx, v))
 		}
 	}
@@ -277,7 +277,7 @@ func (p *Provider) serveVolumes(ctx context.Context) error {
 	t := p.desk.attic
 	defer p.host.HandleVolumes(t.serve)()
 	for {
-		t.sweep(ctx, time.Now())
+		t.sweep(ctx, t.d.clock())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -300,7 +300,7 @@ func (t *attic) serve(ctx context.Context, from peer.ID, req p2p.VolumeRequest) 
 		if v.Name != req.Name || string(v.OrderHash[:]) != string(req.Order) {
 			continue
 		}
-		if err := p2p.VerifyAccess(t.d.chainID, req.Access, v.OrderHash, v.ReceiptKey, from, time.Now()); err != nil {
+		if err := p2p.VerifyAccess(t.d.chainID, req.Access, v.OrderHash, v.ReceiptKey, from, t.d.clock()); err != nil {
 			break // a stranger learns nothing
 		}
 		reply := p2p.VolumeReply{Bytes: v.Bytes, KeepUntilMS: v.KeepUntil}

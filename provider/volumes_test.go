@@ -56,7 +56,7 @@ func newAttic(t *testing.T) (*attic, *shelves) {
 	}
 	t.Cleanup(func() { _ = j.Close() })
 	keeper := &shelves{}
-	d := &desk{chainID: testChain, journal: j, log: slog.New(slog.DiscardHandler), byID: map[journal.ID]*agreement{}, ctx: t.Context()}
+	d := &desk{chainID: testChain, journal: j, clock: time.Now, log: slog.New(slog.DiscardHandler), byID: map[journal.ID]*agreement{}, ctx: t.Context()}
 	d.attic, err = openAttic(d, &Config{Home: home, Runtimes: []compute.Runtime{keeper}, Volumes: VolumePolicy{Bytes: 100 << 20, MaxKeep: time.Hour}})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -57,5 +56,5 @@ func (d *desk) mayFetch(ctx context.Context, remote peer.ID, get content.Get) er
 	if a == nil {
 		return errors.New("no lease of that order here")
 	}
-	return a.admits(get.Access, []byte(remote), time.Now())
+	return a.admits(get.Access, []byte(remote), a.d.clock())
 }

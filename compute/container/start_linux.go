@@ -105,7 +105,7 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 	}
 	now := time.Now()
 	s := &state{ID: run.ID, Container: id, OCI: job.OCI, Lock: r.engine.lock(id),
-		Started: now, Limits: p.spec.Limits}
+		Start: taskrecord.Now(), Limits: p.spec.Limits}
 	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
 		return fail(unavailable("identify the supervisor", err))
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
@@ -26,10 +25,10 @@ type state struct {
 	taskrecord.Process        // the supervisor
 	// Init is the container's first process; of no number where the image cannot
 	// run its program.
-	Init    taskrecord.Process
-	Started time.Time
-	Limits  compute.Limits
-	Cgroup  cgroup.Group
+	Init taskrecord.Process
+	taskrecord.Start
+	Limits compute.Limits
+	Cgroup cgroup.Group
 }
 
 // maxRecord bounds what is read back of a container's description.

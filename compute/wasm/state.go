@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
@@ -20,10 +19,9 @@ import (
 type state struct {
 	ID string
 	taskrecord.Process
-	Started  time.Time
-	Deadline time.Time
-	Limits   compute.Limits
-	Ceiling  uint64 // bytes the whole process may have
+	taskrecord.Start
+	Limits  compute.Limits
+	Ceiling uint64 // bytes the whole process may have
 }
 
 // maxFinal bounds what is read back of a Final.

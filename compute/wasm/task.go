@@ -21,7 +21,7 @@ type task struct {
 	run     compute.Run
 	state   *state
 	proc    process
-	started time.Time // with a monotonic clock where this process started it
+	started time.Time // with a monotonic clock
 	done    chan struct{}
 	result  compute.Result // after done
 
@@ -29,6 +29,8 @@ type task struct {
 	killed compute.Reason // why this process killed it, if it did
 	usage  compute.Usage  // last sample
 }
+
+func (t *task) deadline() time.Time { return t.started.Add(t.state.Limits.Timeout) }
 
 // process is how a task watches and ends what runs it.
 type process interface {
@@ -80,7 +82,7 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, w *wo
 	now := time.Now()
 	limits := p.spec.Limits
 	s := &state{
-		ID: run.ID, Started: now, Deadline: now.Add(limits.Timeout), Limits: limits,
+		ID: run.ID, Start: taskrecord.Now(), Limits: limits,
 		Ceiling: limits.MemoryBytes + r.config.ProcessBytes,
 	}
 	var err error
@@ -129,7 +131,7 @@ func (r *Runtime) Recover(_ context.Context, run compute.Run) (compute.Task, err
 	if err != nil {
 		return nil, err
 	}
-	return r.adopt(run, s, findOrphan(s), s.Started), nil
+	return r.adopt(run, s, findOrphan(s), s.Begun()), nil
 }
 
 // adopt makes the Task and begins to watch it.
@@ -158,7 +160,7 @@ func (r *Runtime) adopt(run compute.Run, s *state, proc process, started time.Ti
 // watch enforces from outside what the worker enforces from inside: the
 // deadline, and the output limit in case the inside was subverted.
 func (t *task) watch(gone <-chan ended) ended {
-	deadline := time.NewTimer(time.Until(t.state.Deadline))
+	deadline := time.NewTimer(time.Until(t.deadline()))
 	defer deadline.Stop()
 	const pause = time.Second
 	look := time.NewTimer(pause)
@@ -214,7 +216,7 @@ func (t *task) settle(end ended) compute.Result {
 	words := lastWordsOf(t.run.Dir)
 	// Clocks of two processes, and monotonic against wall, agree only so far.
 	const jitter = 100 * time.Millisecond
-	late := time.Until(t.state.Deadline) < jitter
+	late := time.Until(t.deadline()) < jitter
 	switch {
 	case killed == compute.ReasonStopped:
 		result.Reason, result.Message = killed, "the task was stopped"

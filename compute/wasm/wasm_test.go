@@ -308,7 +308,7 @@ func TestWorkerIsSmall(t *testing.T) {
 		// The streams of a container's switchboard.
 		"github.com/libp2p/go-yamux/v5", "github.com/libp2p/go-buffer-pool",
 		// Names and pipes of each system; no more than calls of it.
-		"github.com/moyai-network/moyai/internal/filename", "github.com/moyai-network/moyai/internal/fifo",
+		"github.com/moyai-network/moyai/internal/filename", "github.com/moyai-network/moyai/internal/fifo", "github.com/moyai-network/moyai/internal/steady",
 	}
 	for _, dep := range strings.Fields(string(out)) {
 		host, _, _ := strings.Cut(dep, "/")
@@ -452,7 +452,7 @@ func TestLost(t *testing.T) {
 		"pid gone":   {ID: "x", Process: taskrecord.Process{PID: 1 << 30, Boot: me.Boot, Born: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.Started, s.Deadline = time.Now(), time.Now().Add(time.Hour)
+			s.Start, s.Limits.Timeout = taskrecord.Now(), time.Hour
 			run := compute.Run{ID: "x", Dir: t.TempDir()}
 			if err := taskrecord.Write(run.Dir, job.StateFile, s); err != nil {
 				t.Fatal(err)

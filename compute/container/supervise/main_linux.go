@@ -23,6 +23,7 @@ import (
 	"github.com/moyai-network/moyai/compute/internal/fault"
 	"github.com/moyai-network/moyai/compute/internal/outdir"
 	"github.com/moyai-network/moyai/compute/internal/tasklog"
+	"github.com/moyai-network/moyai/internal/steady"
 )
 
 // Main runs the mode that args name and returns the process's exit code.
@@ -61,6 +62,7 @@ type supervisor struct {
 	sentry sentry         // where that is gVisor's
 	uplink *uplink.Uplink // nil without egress
 	begun  time.Time
+	up     time.Duration // of the machine, at that time
 
 	children  *children
 	unbounded chan string   // why a limit could not be set
@@ -253,7 +255,7 @@ func (s *supervisor) hold(pidFile string) error {
 }
 
 func (s *supervisor) start() error {
-	s.begun = time.Now()
+	s.begun, s.up = time.Now(), steady.Up()
 	if s.refused != "" {
 		return nil
 	}

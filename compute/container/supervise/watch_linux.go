@@ -16,6 +16,7 @@ import (
 	"github.com/moyai-network/moyai/compute/internal/account"
 	"github.com/moyai-network/moyai/compute/internal/outdir"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
+	"github.com/moyai-network/moyai/internal/steady"
 )
 
 // lookEvery is the shortest pause between two looks at /out: what a container
@@ -81,7 +82,7 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 			s.kill(compute.ReasonCrashed)
 		case <-look.C:
 			begin := time.Now()
-			if begin.Sub(s.begun) > s.job.Timeout || begin.Round(0).Sub(s.begun.Round(0)) > s.job.Timeout {
+			if steady.Up()-s.up > s.job.Timeout {
 				s.kill(compute.ReasonDeadline) // also for a machine that slept meanwhile
 			}
 			s.look()

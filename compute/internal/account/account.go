@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/internal/steady"
 )
 
 // File is the account in a task's directory, written after the last instruction.
@@ -86,11 +87,11 @@ func Write(dir string, f Final) error {
 }
 
 // AskToStop leaves a wish in dir: that the container end, by itself if it can
-// within grace. A wish is a file without content, named after its time, so
-// several callers cannot undo each other's: the soonest one stands.
+// within grace. A wish is a file without content, named after how long the machine
+// will have been up by then, so several callers cannot undo each other's: the soonest one stands.
 func AskToStop(dir string, grace time.Duration) error {
-	by := time.Now().Add(max(grace, 0))
-	return os.WriteFile(filepath.Join(dir, stopPrefix+strconv.FormatInt(by.UnixNano(), 10)), nil, 0o600)
+	by := steady.Up() + max(grace, 0)
+	return os.WriteFile(filepath.Join(dir, stopPrefix+strconv.FormatInt(int64(by), 10)), nil, 0o600)
 }
 
 // GraceLeft is the time until the soonest wish in dir. None that can be read is
@@ -108,7 +109,7 @@ func GraceLeft(dir string) time.Duration {
 			}
 		}
 	}
-	return time.Until(time.Unix(0, soonest))
+	return time.Duration(soonest) - steady.Up()
 }
 
 // Size writes n bytes as people read them.
