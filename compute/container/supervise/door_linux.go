@@ -142,7 +142,7 @@ func (d *door) serve(conn *net.UnixConn) {
 	closeAll(streams) // the program has them, or nobody
 	if err != nil {
 		var r refusal
-		say(conn, Entered{Error: err.Error(), Refused: errors.As(err, &r)})
+		say(conn, Entered{Error: err.Error(), Refused: errors.As(err, &r), Gone: errors.Is(err, errSandboxGone)})
 		return
 	}
 	if err := sayWith(conn, Entered{}, terminal); err != nil {

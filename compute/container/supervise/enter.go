@@ -54,6 +54,7 @@ type Entry struct {
 type Entered struct {
 	Error   string `json:",omitempty"` // why the program does not run
 	Refused bool   `json:",omitempty"` // Error is the tenant's own doing, and in words for it
+	Gone    bool   `json:",omitempty"` // the container has ended meanwhile
 	Ended   bool   `json:",omitempty"` // it ran, and Code is how it ended
 	Code    int    `json:",omitempty"` // its exit code, or 128 and its signal's number
 }

@@ -56,7 +56,7 @@ func (s *supervisor) enterSandbox(e Entry, streams []*os.File) (visitor, *os.Fil
 	}
 	var err error
 	if v.pid, err = v.sentry.run(p.entering(), streams...); err != nil {
-		return nil, nil, whyNotIn(err.Error())
+		return nil, nil, whyNotInside(err)
 	}
 	v.tool = v.pid
 	go v.await()
@@ -82,7 +82,7 @@ func (v *sandboxed) begin(p *inWords) (*terminal, error) {
 	begun.Close()
 	if err != nil {
 		t.close()
-		return nil, whyNotIn(err.Error())
+		return nil, whyNotInside(err)
 	}
 	if err = v.hear(answer); err != nil {
 		v.sentry.endSession(v.tool)
@@ -90,6 +90,14 @@ func (v *sandboxed) begin(p *inWords) (*terminal, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// whyNotInside is whyNotIn for what gVisor's kernel said.
+func whyNotInside(err error) error {
+	if errors.Is(err, errSandboxGone) {
+		return err
+	}
+	return whyNotIn(err.Error())
 }
 
 // hear takes our tool's answer, which may be any program's by now.

@@ -89,6 +89,8 @@ func enter(conn *net.UnixConn, e Entry, streams []*os.File) (*Visit, error) {
 		return v, fmt.Errorf("%w: what stands over the task makes no sense: %w", compute.ErrUnavailable, err)
 	}
 	switch {
+	case answer.Gone:
+		return v, fmt.Errorf("%w: %s", compute.ErrNotFound, answer.Error)
 	case answer.Refused:
 		return v, fmt.Errorf("%w: %s", compute.ErrBadProgram, answer.Error)
 	case answer.Error != "":
