@@ -179,6 +179,18 @@ func (b box) check(ctx context.Context, r *probe.Runtime, worker string) {
 	}
 }
 
+// wallsFor are the walls around containers, whoever would make them.
+func wallsFor(ctx context.Context, found []probe.Runtime) []probe.Wall {
+	walls := probe.Walls(ctx)
+	has := func(b box) bool {
+		return slices.ContainsFunc(found, func(r probe.Runtime) bool { return r.Found && boxOf(r) == b })
+	}
+	if has(boxDocker) && !has(boxContainer) {
+		return probe.ByDocker(walls)
+	}
+	return walls
+}
+
 // boxOf is the way that a runtime which was found runs images, or none.
 func boxOf(r probe.Runtime) box {
 	switch r.Name {

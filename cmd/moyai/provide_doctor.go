@@ -47,9 +47,10 @@ func (a *app) examine(ctx context.Context, worker string) error {
 	if err != nil {
 		return err
 	}
+	found := runtimes(ctx, worker)
 	p := doctor.Patient{
 		Home: a.home, Start: fmt.Sprintf("moyai provide --home %s", a.home), Node: a.node, Clock: time.Now,
-		Machine: machine.Discover(ctx, machine.Host(), home), Runtimes: runtimes(ctx, worker), Walls: probe.Walls(ctx),
+		Machine: machine.Discover(ctx, machine.Host(), home), Runtimes: found, Walls: wallsFor(ctx, found),
 		OpenFiles: probe.OpenFiles(),
 	}
 	p.Status, p.StatusErr = provider.Dial(home).Status(ctx)

@@ -54,7 +54,7 @@ func (a *app) preview(ctx context.Context, f provideFlags) error {
 		}
 	}
 	devices := slices.Contains(offered, probe.Containerd)
-	p := provider.NewPreview(m, lent, t.prices, found, offered, probe.Walls(ctx))
+	p := provider.NewPreview(m, lent, t.prices, found, offered, wallsFor(ctx, found))
 	p.Owner = ownersPreview(ctx, t.owner)
 	p.Units = t.prices.Units
 	p.GPUs, p.GPUsNotLent = lentGPUs(m, t.prices, devices)

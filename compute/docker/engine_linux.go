@@ -27,8 +27,9 @@ const asking = 10 * time.Second
 // engine is the Docker daemon, and who its containers are on this machine.
 type engine struct {
 	*client.Client
-	host string
-	info system.Info
+	host       string
+	repository string // of images
+	info       system.Info
 
 	mapped    bool   // containers have a user namespace
 	remap     uint32 // the host's number of their user 0, if mapped and we are root

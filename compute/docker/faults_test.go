@@ -255,6 +255,30 @@ func alive(t *testing.T, mark string) bool {
 	return false
 }
 
+// TestStopWithoutDocker: a task is stopped although the daemon is gone, and Docker
+// forgets it when the next provider starts.
+func TestStopWithoutDocker(t *testing.T) {
+	d, r := ownDocker(t)
+	task, run := begin(t, r, probeImage(t), "sleep", "1h")
+	says(t, run, "sleeping")
+	d.Kill()
+	if err := task.Stop(context.Background(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := ended(t, task); got.Reason != compute.ReasonStopped {
+		t.Errorf("result %+v", got)
+	}
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(r.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	nothingLeft(t, again, run)
+}
+
 // TestDockerStopped: an owner who stops the service ends containers with it, and that
 // is the owner's doing.
 func TestDockerStopped(t *testing.T) {

@@ -27,8 +27,12 @@ type kept struct{ Name string }
 // image is one that the daemon has, and how to run it.
 type image = unpacked.Image[kept]
 
-// repository names images of ours. No registry has that name.
-const repository = "moyai.invalid/image"
+// repository names images of ours, apart from those of other homes, which may let go of
+// theirs. No registry has that name.
+func repository(home string) string {
+	sum := sha256.Sum256([]byte(home))
+	return "moyai.invalid/" + hex.EncodeToString(sum[:6])
+}
 
 // Present implements unpacked.Engine.
 func (e *engine) Present(ctx context.Context, k kept) bool {
@@ -44,7 +48,7 @@ func (e *engine) Present(ctx context.Context, k kept) bool {
 // Unpack implements unpacked.Engine: it gives verified layers to the daemon, under a
 // configuration that says nothing but what they are.
 func (e *engine) Unpack(ctx context.Context, hash string, img *archive.Image) (kept, error) {
-	k := kept{Name: repository + ":" + hash}
+	k := kept{Name: e.repository + ":" + hash}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(writeArchive(ctx, w, k.Name, img)) }()
 	defer r.Close()

@@ -55,6 +55,7 @@ func New(config Config) (*Runtime, error) {
 			return nil, errors.Join(unavailable("home", err), e.Close())
 		}
 	}
+	e.repository = repository(config.Home)
 	r := &Runtime{config: config, engine: e, tasks: map[string]*task{}}
 	r.images = unpacked.New(unpacked.Config{
 		Dir: filepath.Join(config.Home, "images"), Scratch: filepath.Join(config.Home, "scratch"), Architecture: architecture, CacheBytes: config.CacheBytes,

@@ -55,6 +55,21 @@ func Mend(walls []Wall) []Remedy {
 	return out
 }
 
+// ByDocker are walls as they are for what Docker runs: it is root, and makes the groups
+// and namespaces that this user may not.
+func ByDocker(walls []Wall) []Wall {
+	out := slices.Clone(walls)
+	for i, w := range out {
+		switch w.Name {
+		case "cpu limit", "memory limit", "process limit", "seccomp", "network namespaces", "overlayfs":
+			if !w.Held {
+				out[i] = Wall{Name: w.Name, For: w.For, Held: true, How: "by Docker"} // tried before anything is lent
+			}
+		}
+	}
+	return out
+}
+
 // trial is how one wall is tried.
 type trial struct {
 	name, purpose string

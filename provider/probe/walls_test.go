@@ -216,3 +216,13 @@ func TestEgressDevice(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 }
+
+// TestByDocker: what Docker does as root it does for who is not; what is ours to do
+// stays as it was tried.
+func TestByDocker(t *testing.T) {
+	tried := []Wall{{Name: "memory limit", Why: "no root", Fix: "sudo"}, {Name: "egress device", Why: "no root"}, {Name: "seccomp", Held: true, How: "mode 2"}}
+	got := ByDocker(tried)
+	if !got[0].Held || got[0].Fix != "" || got[1].Held || got[2] != tried[2] || tried[0].Held {
+		t.Errorf("%+v of %+v", got, tried)
+	}
+}

@@ -95,9 +95,12 @@ func (s *supervisor) see(wait client.ContainerWaitResult) {
 	}
 }
 
-// dockerPatience is how long a Docker that is gone is waited for once its container
-// has ended as well.
-const dockerPatience = 2 * time.Minute
+// A Docker that is gone is waited for once its container has ended as well: longer if
+// only Docker knows why it has.
+const (
+	dockerPatience = 2 * time.Minute
+	knownPatience  = 5 * time.Second
+)
 
 // inspect asks for the container's state until Docker answers, or until there is
 // none to ask for.
@@ -113,11 +116,15 @@ func (s *supervisor) inspect() (state container.State, there bool) {
 		case notFound(err):
 			return state, false
 		}
+		patience := dockerPatience
+		if s.ours.Load() {
+			patience = knownPatience
+		}
 		switch {
-		case s.pidfd < 0 || !processGone(s.pidfd):
+		case s.pidfd >= 0 && !processGone(s.pidfd):
 		case over.IsZero():
 			over = time.Now()
-		case time.Since(over) > dockerPatience:
+		case time.Since(over) > patience:
 			return state, false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +37,9 @@ func Main() int {
 // patience bounds one question to Docker that takes no time of its own.
 const patience = time.Minute
 
+// removePatience is for a Docker that is just being started anew.
+const removePatience = 10 * time.Second
+
 // supervisor is one container being stood over.
 type supervisor struct {
 	job    Job
@@ -53,6 +57,7 @@ type supervisor struct {
 	why     compute.Reason // why we killed it, if we did
 	killed  time.Time      // when, last
 	asked   bool           // SIGTERM was sent
+	ours    atomic.Bool    // either of them: its end is our doing
 	out     outdir.Used    // as last measured
 	blind   int            // how often in a row something could not be seen
 	used    usage
@@ -209,7 +214,7 @@ func (s *supervisor) undo() {
 // remove takes the container away. If Docker is not there to do it, whoever finds
 // that nobody stands over it does.
 func (s *supervisor) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), removePatience)
 	defer cancel()
 	for s.docker != nil && ctx.Err() == nil {
 		_, err := s.docker.ContainerRemove(ctx, s.job.Name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})

@@ -96,6 +96,7 @@ func (s *supervisor) kill(why compute.Reason) {
 		s.why = why
 	}
 	s.killed = time.Now()
+	s.ours.Store(true)
 	s.signal(syscall.SIGKILL)
 }
 
@@ -108,6 +109,7 @@ func (s *supervisor) askToEnd() <-chan time.Time {
 	}
 	if !s.asked {
 		s.asked = true
+		s.ours.Store(true)
 		s.signal(syscall.SIGTERM)
 	}
 	return time.After(grace)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -52,9 +53,25 @@ func children([]string) error {
 	return nil
 }
 
-// bomb makes processes that make processes.
+// bomb makes processes that make processes. The first only looks on: without threads to
+// spare it would be the first to fail, and end all.
 func bomb([]string) error {
-	fmt.Println("bomb")
+	if os.Getpid() == 1 {
+		var spare sync.WaitGroup
+		for range 8 {
+			spare.Go(func() {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+				time.Sleep(10 * time.Millisecond)
+			})
+		}
+		spare.Wait()
+		fmt.Println("bomb")
+		if err := self("bomb").Start(); err != nil {
+			return err
+		}
+		time.Sleep(time.Hour)
+	}
 	for {
 		if self("bomb").Start() != nil {
 			time.Sleep(time.Millisecond)
