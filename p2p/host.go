@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,6 +166,9 @@ func New(cfg Config) (*Host, error) {
 	if h.Host, err = libp2p.New(opts...); err != nil {
 		return nil, fmt.Errorf("start libp2p host: %w", err)
 	}
+	if err := h.listens(cfg.Listen); err != nil {
+		return nil, errors.Join(err, h.Host.Close())
+	}
 	h.guard.disconnect = func(p peer.ID) { _ = h.Network().ClosePeer(p) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	for _, relay := range h.reserved.named {
@@ -179,6 +183,23 @@ func New(cfg Config) (*Host, error) {
 		}
 	}
 	return h, nil
+}
+
+// listens reports an address that the host does not listen on. libp2p is content
+// with any one of several: a provider whose port is taken would be met over the
+// other transport only, and wonder.
+func (h *Host) listens(wanted []string) error {
+	got := slices.DeleteFunc(h.Network().ListenAddresses(), func(a ma.Multiaddr) bool { return a.Protocols()[0].Code == ma.P_CIRCUIT })
+	if len(got) >= len(wanted) {
+		return nil
+	}
+	for _, w := range wanted {
+		whichever := strings.Contains(w+"/", "/tcp/0/") || strings.Contains(w+"/", "/udp/0/") // such a port is never taken
+		if !whichever && !slices.ContainsFunc(got, func(a ma.Multiaddr) bool { return a.String() == w }) {
+			return fmt.Errorf("cannot listen on %s: another program does, or this machine has no such address", w)
+		}
+	}
+	return fmt.Errorf("listens on %v only, of %v", got, wanted)
 }
 
 func options(cfg Config) ([]libp2p.Option, *Host, error) {

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/moyai-network/moyai/compute"
+	"github.com/moyai-network/moyai/internal/oserror"
 	"github.com/moyai-network/moyai/mechanism/lease"
 	"github.com/moyai-network/moyai/p2p/content"
 	"github.com/moyai-network/moyai/provider/leasing"
@@ -126,7 +126,7 @@ func prepareFailure(err error) (reason lease.Reason, text string, final bool) {
 	case errors.Is(err, compute.ErrBadProgram), errors.Is(err, compute.ErrInvalidSpec),
 		errors.Is(err, content.ErrMismatch), errors.Is(err, content.ErrLimit), errors.Is(err, content.ErrUnsupported):
 		return lease.ReasonBadManifest, err.Error(), true
-	case errors.Is(err, content.ErrDiskFull), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, errDisk):
+	case errors.Is(err, content.ErrDiskFull), oserror.DiskFull(err), errors.Is(err, errDisk):
 		return lease.ReasonProviderStopped, errDisk.Error(), true
 	case errors.Is(err, compute.ErrUnavailable):
 		return lease.ReasonProviderStopped, err.Error(), true

@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/moyai-network/moyai/client"
+	"github.com/moyai-network/moyai/internal/oserror"
 )
 
 func (a *app) portForwardCommand() *cobra.Command {
@@ -79,7 +78,7 @@ func (a *app) forward(ctx context.Context, lease, address string, ports []portPa
 	}()
 	for _, p := range ports {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(int(p.local))))
-		if errors.Is(err, syscall.EADDRINUSE) {
+		if oserror.AddressTaken(err) {
 			return withHint(fmt.Errorf("port %d of this machine is taken", p.local), "choose another one, or 0:%d for any that is free", p.remote)
 		}
 		if err != nil {

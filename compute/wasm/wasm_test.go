@@ -309,6 +309,7 @@ func TestWorkerIsSmall(t *testing.T) {
 		"github.com/libp2p/go-yamux/v5", "github.com/libp2p/go-buffer-pool",
 		// Names and pipes of each system; no more than calls of it.
 		"github.com/moyai-network/moyai/internal/filename", "github.com/moyai-network/moyai/internal/fifo", "github.com/moyai-network/moyai/internal/steady",
+		"github.com/moyai-network/moyai/internal/oserror",
 	}
 	for _, dep := range strings.Fields(string(out)) {
 		host, _, _ := strings.Cut(dep, "/")

@@ -9,12 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/moyai-network/moyai/p2p"
+
+	"github.com/moyai-network/moyai/internal/oserror"
 )
 
 // partialSuffix marks what is not complete.
@@ -119,7 +120,7 @@ func because(ctx context.Context, err error) error {
 
 // explain names the one failure of a file system that a person can mend.
 func explain(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if oserror.DiskFull(err) {
 		return fmt.Errorf("%w: %w; free some space and try again", ErrDiskFull, err)
 	}
 	return err

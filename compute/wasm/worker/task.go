@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -24,6 +23,7 @@ import (
 	"github.com/moyai-network/moyai/compute/wasm/internal/guestfs"
 	"github.com/moyai-network/moyai/compute/wasm/internal/job"
 	"github.com/moyai-network/moyai/internal/fifo"
+	"github.com/moyai-network/moyai/internal/oserror"
 )
 
 // maxTrace bounds the text of a trap shown to the tenant.
@@ -199,7 +199,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(keep)
 	logged.Add(uint64(n))
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case oserror.DiskFull(err):
 		w.t.exceeded(guestfs.LimitDisk)
 	case err != nil:
 		return n, err

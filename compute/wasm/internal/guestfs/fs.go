@@ -26,6 +26,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/moyai-network/moyai/internal/filename"
+	"github.com/moyai-network/moyai/internal/oserror"
 )
 
 // Names of the directories a guest sees.
@@ -380,7 +381,7 @@ func (f *FS) errno(err error) experimentalsys.Errno {
 	if err == nil {
 		return 0
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if oserror.DiskFull(err) {
 		f.quota.Exceeded(LimitDisk)
 		return experimentalsys.EIO
 	}
