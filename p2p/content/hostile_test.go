@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -403,24 +402,6 @@ func TestDestination(t *testing.T) {
 	if got, err := os.ReadFile(dest); err != nil || string(got) != "data" {
 		t.Errorf("read %q, %v", got, err)
 	}
-}
-
-func TestDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
-		t.Skipf("cannot mount a small disk here: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	p := newPair(t, nil)
-	src, err := content.BuildBytes(random(8<<20, 3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dest := filepath.Join(dir, "out")
-	if err := p.fetch(t, src, dest, content.Limits{}); !errors.Is(err, content.ErrDiskFull) {
-		t.Errorf("got %v, want ErrDiskFull", err)
-	}
-	nothingLeft(t, dest)
 }
 
 func TestBuildRefuses(t *testing.T) {
