@@ -176,6 +176,12 @@ func failed(ctx context.Context, what string, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return cause
 	}
+	// Over its socket errors are words, with the owner's paths in them.
+	for words, errno := range map[string]error{"no space left": syscall.ENOSPC, "quota exceeded": syscall.EDQUOT} {
+		if strings.Contains(err.Error(), words) {
+			return unavailable("docker: "+what, errno)
+		}
+	}
 	return unavailable("docker: "+what, err)
 }
 

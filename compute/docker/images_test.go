@@ -6,9 +6,11 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/moby/moby/client"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/image/pack"
+	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 
 // TestWhatAnImageSays: how to run it is taken over, and nothing that would reach
@@ -138,5 +141,55 @@ func TestCacheLimit(t *testing.T) {
 	}
 	if r.engine.Present(context.Background(), second.image.Kept) {
 		t.Error("an old image is still there")
+	}
+}
+
+// TestImageDiskFull: an image that does not fit is refused for that reason and no
+// other, and the machine goes on with images that fit.
+func TestImageDiskFull(t *testing.T) {
+	need(t)
+	dir, err := os.MkdirTemp("", "moyai-d-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); err != nil {
+		t.Skipf("no tmpfs can be mounted here: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	d, err := runtimetest.StartDocker(filepath.Join(dir, "d"), 0)
+	if err != nil {
+		t.Skipf("no Docker starts on a tmpfs here: %v", err)
+	}
+	defer func() {
+		if err := d.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c := config(t, t.TempDir())
+	c.Socket = d.Socket
+	r, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	noise := make([]byte, 120<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	layer, err := pack.Layer(pack.Executable("big", noise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := write(t, pack.OCI, pack.Image{Architecture: architecture, Config: ocispec.ImageConfig{Entrypoint: []string{"/big"}}, Layers: [][]byte{layer}})
+	_, err = r.Prepare(context.Background(), compute.Spec{Dir: t.TempDir(), Program: image})
+	if !errors.Is(err, compute.ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), dir) {
+		t.Fatalf("got %v, want a full disk", err)
+	}
+	task, _ := begin(t, r, probeImage(t), "hello")
+	if got := ended(t, task); !got.OK() {
+		t.Errorf("afterwards: %+v", got)
 	}
 }

@@ -33,8 +33,8 @@ type state struct {
 	Docker             string // the container's name
 	Lock               string // what the supervisor holds while it stands over it
 	taskrecord.Process        // the supervisor
-	Started            time.Time
-	Limits             compute.Limits
+	taskrecord.Start
+	Limits compute.Limits
 }
 
 var errNotOurs = errors.New("it was not prepared by this runtime")
@@ -149,7 +149,7 @@ func (r *Runtime) begin(ctx context.Context, run compute.Run, limits compute.Lim
 		return fail(err)
 	}
 	now := time.Now()
-	s := &state{ID: run.ID, Docker: job.Name, Lock: job.TaskLock, Started: now, Limits: limits}
+	s := &state{ID: run.ID, Docker: job.Name, Lock: job.TaskLock, Start: taskrecord.Now(), Limits: limits}
 	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
 		return fail(unavailable("identify the supervisor", err))
 	}

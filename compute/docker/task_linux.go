@@ -45,7 +45,7 @@ func (r *Runtime) Recover(_ context.Context, run compute.Run) (compute.Task, err
 	if err != nil {
 		return nil, err
 	}
-	return r.adopt(run, s, s.Started, s.Open()), nil
+	return r.adopt(run, s, s.Begun(), s.Open()), nil
 }
 
 // readState reads a task's record.

@@ -15,6 +15,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
+
+	"github.com/moyai-network/moyai/internal/steady"
 )
 
 // ended is how the container's first process went, as Docker tells.
@@ -135,8 +137,9 @@ func (s *supervisor) inspect() (state container.State, there bool) {
 func (s *supervisor) hear(e *ended) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	now := time.Now()
 	told := s.docker.Events(ctx, client.EventsListOptions{
-		Since: moment(s.begun.Add(-time.Second)), Until: moment(time.Now()), // one to come would be waited for
+		Since: moment(now.Add(s.up - steady.Up() - time.Second)), Until: moment(now), // one to come would be waited for
 		Filters: make(client.Filters).Add("container", s.job.Name).Add("event", "oom", "kill"),
 	})
 	for {

@@ -23,6 +23,7 @@ import (
 	"github.com/moyai-network/moyai/compute/internal/filelock"
 	"github.com/moyai-network/moyai/compute/internal/outdir"
 	"github.com/moyai-network/moyai/compute/internal/tasklog"
+	"github.com/moyai-network/moyai/internal/steady"
 )
 
 // Main stands over one container and returns the process's exit code.
@@ -48,6 +49,7 @@ type supervisor struct {
 	logs   *tasklog.Logs
 	said   *streams
 	begun  time.Time
+	up     time.Duration // of the machine, at that time
 
 	pidfd  int // of the container's first process; -1 if it ended before it was seen
 	cgroup cgroup.Group
@@ -151,7 +153,7 @@ func (s *supervisor) start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	wait := s.await()
-	s.begun = time.Now()
+	s.begun, s.up = time.Now(), steady.Up()
 	if _, err := s.docker.ContainerStart(ctx, s.job.Name, client.ContainerStartOptions{}); err != nil {
 		if s.refused = fault.Images(err.Error()); s.refused != "" {
 			return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/internal/account"
 	"github.com/moyai-network/moyai/compute/internal/outdir"
+	"github.com/moyai-network/moyai/internal/steady"
 )
 
 const (
@@ -54,7 +55,7 @@ func (s *supervisor) watch(signals <-chan os.Signal) ended {
 			s.kill(compute.ReasonDisk)
 		case <-look.C:
 			begin := time.Now()
-			if begin.Sub(s.begun) > s.job.Limits.Timeout || begin.Round(0).Sub(s.begun.Round(0)) > s.job.Limits.Timeout {
+			if steady.Up()-s.up > s.job.Limits.Timeout {
 				s.kill(compute.ReasonDeadline) // also for a machine that slept meanwhile
 			}
 			s.look()
