@@ -136,6 +136,31 @@ func TestEarningsAreBookedOnceAndOutliveTheLease(t *testing.T) {
 	check()
 }
 
+// TestTotalsOfManyAtOnce: leases that are settled together are all in the sum.
+func TestTotalsOfManyAtOnce(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	const rounds, together = 20, 10
+	for r := range rounds {
+		var wg sync.WaitGroup
+		for i := range together {
+			l := sample(byte(1 + r*together + i))
+			if err := j.Insert(ctx, l); err != nil {
+				t.Fatal(err)
+			}
+			l.State.Settlement = &leasing.Settlement{Denom: "umoy", BilledMS: 1, Provider: "1"}
+			wg.Go(func() {
+				if err := j.Save(ctx, l.ID, l.State, nil, 50); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got, want := j.Totals(), uint64((r+1)*together); len(got) != 1 || got[0].Leases != want || got[0].BilledMS != want {
+			t.Fatalf("after %d leases: %+v", want, got)
+		}
+	}
+}
+
 func TestGenerationsOnlyGrow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
 	j := open(t, path)

@@ -99,7 +99,10 @@ func (j *Journal) Save(ctx context.Context, id ID, s leasing.State, done *leasin
 	})
 	if err == nil && total != nil {
 		j.mu.Lock()
-		j.totals[total.Denom] = *total
+		// Of two that were written at once, either may come here first.
+		if total.Leases > j.totals[total.Denom].Leases {
+			j.totals[total.Denom] = *total
+		}
 		j.mu.Unlock()
 	}
 	return err
