@@ -18,6 +18,7 @@ const (
 	EventOpening   EventKind = "opening"   // the transaction is on its way
 	EventOpened    EventKind = "opened"    // Lease with Provider at Price; Tx
 	EventStatus    EventKind = "status"    // Text: what the provider is doing
+	EventLoading   EventKind = "loading"   // Bytes of Total of what Lease needs are at its provider
 	EventNotice    EventKind = "notice"    // the provider ends Lease early, in MS, and Text says why; MS 0: it does not after all
 	EventStarted   EventKind = "started"   // the clock of Lease runs
 	EventReceipt   EventKind = "receipt"   // MS acknowledged on Lease so far, costing Amount

@@ -262,6 +262,10 @@ func (t *tenancy) message(m p2p.LeaseMessage) {
 			t.r.feedStdin(t)
 		}
 		t.notice(m)
+		if m.Total > 0 {
+			t.r.emit(Event{Kind: EventLoading, Lease: t.name, Moniker: t.row.Moniker, Bytes: min(m.Loaded, m.Total), Total: m.Total})
+			return
+		}
 		t.r.emit(Event{Kind: EventStatus, Lease: t.name, Moniker: t.row.Moniker, Text: statusText(m)})
 	case *p2p.End:
 		t.endText, t.ended = m.Text, true

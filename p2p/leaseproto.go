@@ -166,6 +166,9 @@ type Status struct {
 	EndInMS uint64 `cbor:"5,keyasint,omitempty"`
 	// Isolation is the tier that the work runs at, once that is decided.
 	Isolation string `cbor:"6,keyasint,omitempty"`
+	// Loaded bytes of Total are here of what is being fetched or pulled; 0: nothing is.
+	Loaded uint64 `cbor:"7,keyasint,omitempty"`
+	Total  uint64 `cbor:"8,keyasint,omitempty"`
 }
 
 // End is the provider's last message: the lease's work is over.

@@ -19,9 +19,9 @@ import (
 
 // wares moves content in and out: the tenant's inputs, the results.
 type wares interface {
-	// Fetch puts root, of at most bytes, at dest, which must not exist. Nothing is
-	// left at dest on an error.
-	Fetch(ctx context.Context, from journal.Tenant, scope [32]byte, root []byte, bytes uint64, dest string) error
+	// Fetch puts root, of at most bytes, at dest, which must not exist, and says how
+	// many are written. Nothing is left at dest on an error.
+	Fetch(ctx context.Context, from journal.Tenant, scope [32]byte, root []byte, bytes uint64, dest string, progress func(written uint64)) error
 	// Offer serves a file or folder to the keys of the order and returns its root.
 	Offer(ctx context.Context, scope [32]byte, path string) (root []byte, bytes uint64, err error)
 	// Withdraw stops serving everything of an order.

@@ -232,7 +232,7 @@ type failingWares struct {
 	err error
 }
 
-func (f failingWares) Fetch(context.Context, journal.Tenant, [32]byte, []byte, uint64, string) error {
+func (f failingWares) Fetch(context.Context, journal.Tenant, [32]byte, []byte, uint64, string, func(uint64)) error {
 	return f.err
 }
 

@@ -93,13 +93,15 @@ func (j *job) pullImage(ctx context.Context) error {
 		n.Digest = digest.Digest(b)
 	}
 	began := time.Now()
-	pulled, err := j.a.d.pantry.client.Pull(ctx, j.a.d.pantry.store, n, platform, who, m.ModuleBytes, j.imageDir(), func(d digest.Digest) error {
+	pinned := func(d digest.Digest) error {
 		if err := os.WriteFile(j.pinFile(), []byte(d), 0o600); err != nil {
 			return err
 		}
 		j.pin(d)
 		return nil
-	})
+	}
+	pulled, err := j.a.d.pantry.client.Pull(ctx, j.a.d.pantry.store, n, platform, who, m.ModuleBytes, j.imageDir(), pull.Watch{Pinned: pinned, Progress: j.loading})
+	j.loading(0, 0)
 	if err != nil {
 		return fmt.Errorf("pull %s: %w", m.Image.Reference, err)
 	}

@@ -38,6 +38,7 @@ type job struct {
 	told   chan struct{} // something came that preparing waits for
 	pinned string        // what the image's name stood for; guarded by mu
 	tier   compute.Tier  // that the work runs at, once prepared; guarded by mu
+	load   load          // guarded by mu
 }
 
 func newJob(a *agreement) *job {
@@ -202,6 +203,41 @@ func (j *job) isolation() string {
 	return string(j.tier)
 }
 
+// load is how far a transfer is, and when it was last told.
+type load struct {
+	bytes, total uint64
+	told         time.Time
+}
+
+// tellEvery is how often a tenant who waits hears how far it is.
+const tellEvery = 500 * time.Millisecond
+
+// loading notes how far a transfer is; zeros end it.
+func (j *job) loading(bytes, total uint64) {
+	j.mu.Lock()
+	now, before := time.Now(), j.load
+	j.load = load{min(bytes, total), total, before.told}
+	tell := now.Sub(before.told) >= tellEvery
+	if total == 0 {
+		tell = before.total != 0 && !before.told.IsZero()
+	} else if tell {
+		j.load.told = now
+	}
+	j.mu.Unlock()
+	if tell {
+		j.a.changed()
+	}
+}
+
+func (j *job) loaded() (bytes, total uint64) {
+	if j == nil {
+		return 0, 0
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.load.bytes, j.load.total
+}
+
 func (j *job) fetchProgram(ctx context.Context) error {
 	if !j.a.man.Image.IsZero() {
 		return j.pullImage(ctx)
@@ -224,7 +260,9 @@ func (j *job) fetch(ctx context.Context, root []byte, bytes uint64, dest string)
 		return nil // another lease brought it, and it was verified then
 	}
 	began := time.Now()
-	if err := j.a.d.wares.Fetch(ctx, j.a.row.Tenant, j.a.row.OrderHash, root, bytes, dest); err != nil || pantry == nil {
+	err := j.a.d.wares.Fetch(ctx, j.a.row.Tenant, j.a.row.OrderHash, root, bytes, dest, func(n uint64) { j.loading(n, bytes) })
+	j.loading(0, 0)
+	if err != nil || pantry == nil {
 		return err
 	}
 	pantry.loaded(bytes, time.Since(began))

@@ -261,6 +261,7 @@ func endReason(s leasing.State) lease.Reason {
 // status is the state in words.
 func (a *agreement) status(s leasing.State) p2p.Status {
 	st := p2p.Status{State: s.Work.String(), Text: p2p.Printable(s.Text, p2p.MaxText, false), Image: a.job.imageDigest(), Isolation: a.job.isolation()}
+	st.Loaded, st.Total = a.job.loaded()
 	if s.Work == leasing.WorkRunning {
 		st.DryInMS = s.Terms.TimeoutMS - min(s.Terms.TimeoutMS, s.ElapsedMS)
 		st.DryInMS -= st.DryInMS % 60_000 // a status per minute is news enough

@@ -20,7 +20,7 @@ type shelf struct {
 
 // Fetch implements wares. This host's identity is the node key of the bid, which
 // is all that the tenant's side asks for.
-func (s *shelf) Fetch(ctx context.Context, from journal.Tenant, scope [32]byte, root []byte, bytes uint64, dest string) error {
+func (s *shelf) Fetch(ctx context.Context, from journal.Tenant, scope [32]byte, root []byte, bytes uint64, dest string, progress func(written uint64)) error {
 	id, err := peer.Decode(from.Peer)
 	if err != nil {
 		return fmt.Errorf("tenant %q: %w", from.Peer, err)
@@ -30,7 +30,7 @@ func (s *shelf) Fetch(ctx context.Context, from journal.Tenant, scope [32]byte, 
 		return err
 	}
 	limits := content.Limits{Bytes: max(bytes, 1)} // zero would mean the default
-	return content.Fetch(ctx, s.host, info, content.Get{Scope: scope[:], Root: root}, dest, limits, nil)
+	return content.Fetch(ctx, s.host, info, content.Get{Scope: scope[:], Root: root}, dest, limits, progress)
 }
 
 // Offer implements wares.

@@ -499,7 +499,7 @@ func hello(order [32]byte, id []byte, key wire.Signer, from peer.ID) (p2p.Hello,
 // worldWares makes every fetch succeed at once.
 type worldWares struct{}
 
-func (worldWares) Fetch(_ context.Context, _ journal.Tenant, _ [32]byte, _ []byte, _ uint64, dest string) error {
+func (worldWares) Fetch(_ context.Context, _ journal.Tenant, _ [32]byte, _ []byte, _ uint64, dest string, _ func(uint64)) error {
 	return os.WriteFile(dest, []byte("module"), 0o600)
 }
 func (worldWares) Offer(context.Context, [32]byte, string) ([]byte, uint64, error) {

@@ -28,6 +28,7 @@ type jobView struct {
 	bar  *mpb.Bar
 	out  io.Writer // where the program's output goes
 	note io.Writer // where we speak
+	wait waiting
 
 	offers  map[string]bool   // shown already
 	partial map[logKey][]byte // of array jobs: the line being written
@@ -43,7 +44,10 @@ type logKey struct {
 
 func (a *app) newJobView(array *client.Array, quiet bool) *jobView {
 	v := &jobView{a: a, array: array, quiet: quiet, out: a.out, note: a.err, offers: map[string]bool{}, partial: map[logKey][]byte{}}
-	if array == nil || quiet || a.json || !terminal(a.err) {
+	if quiet || a.json {
+		return v
+	}
+	if v.wait.w, v.wait.live = a.err, array == nil && terminal(a.err); array == nil || !terminal(a.err) {
 		return v
 	}
 	v.bars = mpb.New(mpb.WithOutput(a.err), mpb.WithWidth(48))
@@ -51,7 +55,7 @@ func (a *app) newJobView(array *client.Array, quiet bool) *jobView {
 		mpb.PrependDecorators(decor.CountersNoUnit("%d of %d tasks ")),
 		mpb.AppendDecorators(decor.Percentage(), decor.Elapsed(decor.ET_STYLE_GO, decor.WC{W: 6})))
 	// Lines above the bar, or the terminal garbles both.
-	v.note = v.bars
+	v.note, v.wait.w = v.bars, v.bars
 	if terminal(a.out) {
 		v.out = v.bars
 	}
@@ -70,6 +74,7 @@ func (v *jobView) resume(done int) {
 func (v *jobView) close() {
 	v.once.Do(func() {
 		v.flush()
+		v.wait.done()
 		if v.bars == nil {
 			return
 		}
@@ -108,6 +113,16 @@ func (v *jobView) tell(e client.Event) {
 		who = printable(e.Provider)
 	}
 	switch e.Kind {
+	case client.EventLoading:
+		v.wait.far(who+" loads", e.Bytes, e.Total)
+	case client.EventFetching:
+		v.wait.far("results are coming:", e.Bytes, e.Total)
+	case client.EventStatus:
+		if v.wait.shown {
+			v.wait.now(who + " makes it ready")
+		}
+	case client.EventStarted, client.EventFetched:
+		v.wait.done()
 	case client.EventBid:
 		// An array job asks for several leases at once: once per provider is news.
 		if e.New {
@@ -145,7 +160,10 @@ func loading(e client.Event) string {
 	return ""
 }
 
-func (v *jobView) say(format string, args ...any) { fmt.Fprintf(v.note, format+"\n", args...) }
+func (v *jobView) say(format string, args ...any) {
+	v.wait.done()
+	fmt.Fprintf(v.note, format+"\n", args...)
+}
 
 func (v *jobView) task(e client.Event) {
 	r := e.Result
@@ -196,6 +214,7 @@ func taskError(r client.TaskResult, array bool) string {
 // log copies the program's output. A single job's bytes pass through as they
 // are; those of an array job come as whole lines with their index in front.
 func (v *jobView) log(e client.Event) {
+	v.wait.done()
 	w := v.out
 	if e.Stream == 2 {
 		w = v.note

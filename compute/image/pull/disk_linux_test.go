@@ -39,7 +39,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	c := Client{Allow: []string{s.host}}
 	pull := func(n Name, name string) error {
-		_, err := c.Pull(context.Background(), store, n, "linux/amd64", Credentials{}, 1<<30, filepath.Join(dir, name), func(digest.Digest) error { return nil })
+		_, err := c.Pull(context.Background(), store, n, "linux/amd64", Credentials{}, 1<<30, filepath.Join(dir, name), Watch{Pinned: func(digest.Digest) error { return nil }})
 		return err
 	}
 	for _, tc := range []struct {

@@ -99,16 +99,28 @@ type Pulled struct {
 	Here   uint64        // of them, how many were here already
 }
 
+// Watch is told how a pull goes.
+type Watch struct {
+	Pinned   func(digest.Digest) error // what a name without a digest stood for
+	Progress func(here, total uint64)  // bytes; nil: nobody waits
+}
+
+func (w *Watch) progress(here, total uint64) {
+	if w.Progress != nil {
+		w.Progress(here, total)
+	}
+}
+
 // Pull has an image and puts it at dest, which must not exist, as an OCI layout
 // whose blobs are shared with the store's. platform is "linux/" and an
-// architecture, most the bytes that may be pulled. If n has no digest, pinned is
+// architecture, most the bytes that may be pulled. If n has no digest, w.Pinned is
 // told the one that was found before anything else is asked for.
 //
 // Errors: the sentinels; ctx's; the file system's, wrapping ENOSPC where the disk
 // is full. What came of a pull that was broken off stays in the store, and the
 // next goes on from there, unless it was the disk.
-func (c *Client) Pull(ctx context.Context, store *Store, n Name, platform string, who Credentials, most uint64, dest string, pinned func(digest.Digest) error) (Pulled, error) {
-	p, err := c.pull(ctx, store, n, platform, who, most, dest, pinned)
+func (c *Client) Pull(ctx context.Context, store *Store, n Name, platform string, who Credentials, most uint64, dest string, w Watch) (Pulled, error) {
+	p, err := c.pull(ctx, store, n, platform, who, most, dest, w)
 	if err != nil && ctx.Err() != nil {
 		return p, ctx.Err()
 	}
@@ -118,7 +130,7 @@ func (c *Client) Pull(ctx context.Context, store *Store, n Name, platform string
 	return p, nil
 }
 
-func (c *Client) pull(ctx context.Context, store *Store, n Name, platform string, who Credentials, most uint64, dest string, pinned func(digest.Digest) error) (Pulled, error) {
+func (c *Client) pull(ctx context.Context, store *Store, n Name, platform string, who Credentials, most uint64, dest string, w Watch) (Pulled, error) {
 	s, err := c.open(ctx, n, who)
 	if err != nil {
 		return Pulled{}, err
@@ -128,7 +140,7 @@ func (c *Client) pull(ctx context.Context, store *Store, n Name, platform string
 	if err != nil {
 		return Pulled{}, err
 	}
-	if err := pinned(sum); err != nil {
+	if err := w.Pinned(sum); err != nil {
 		return Pulled{}, err
 	}
 	p := Pulled{Digest: sum}
@@ -165,12 +177,14 @@ func (c *Client) pull(ctx context.Context, store *Store, n Name, platform string
 	if err := store.put(sum, body); err != nil {
 		return p, err
 	}
+	done := uint64(len(body))
 	for _, d := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
-		had, err := store.fetch(ctx, s, d)
+		had, err := store.fetch(ctx, s, d, func(n int64) { w.progress(done+uint64(n), p.Bytes) })
 		if err != nil {
 			return p, err
 		}
 		p.Here += had
+		done += uint64(d.Size)
 	}
 	parts := []digest.Digest{sum, m.Config.Digest}
 	for _, d := range m.Layers {
@@ -316,7 +330,7 @@ const attempts = 4
 
 // fetch makes sure that a blob is in the store and returns how many of its bytes
 // were there already.
-func (s *Store) fetch(ctx context.Context, from *session, d ocispec.Descriptor) (had uint64, err error) {
+func (s *Store) fetch(ctx context.Context, from *session, d ocispec.Descriptor, progress func(int64)) (had uint64, err error) {
 	unlock, err := s.lock(ctx, d.Digest)
 	if err != nil {
 		return 0, err
@@ -326,7 +340,7 @@ func (s *Store) fetch(ctx context.Context, from *session, d ocispec.Descriptor) 
 		return uint64(d.Size), nil
 	}
 	for try := 1; ; try++ {
-		n, err := s.part(ctx, from, d)
+		n, err := s.part(ctx, from, d, progress)
 		if try == 1 {
 			had = uint64(n)
 		}
@@ -344,8 +358,21 @@ func (s *Store) fetch(ctx context.Context, from *session, d ocispec.Descriptor) 
 	}
 }
 
+// meter tells how many bytes there are.
+type meter struct {
+	n    int64
+	tell func(int64)
+}
+
+// Write implements io.Writer.
+func (m *meter) Write(p []byte) (int, error) {
+	m.n += int64(len(p))
+	m.tell(m.n)
+	return len(p), nil
+}
+
 // part goes on with a blob where an earlier attempt stopped, which it returns.
-func (s *Store) part(ctx context.Context, from *session, d ocispec.Descriptor) (int64, error) {
+func (s *Store) part(ctx context.Context, from *session, d ocispec.Descriptor, progress func(int64)) (int64, error) {
 	path := s.path(d.Digest) + ".partial"
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -374,7 +401,7 @@ func (s *Store) part(ctx context.Context, from *session, d ocispec.Descriptor) (
 		if _, err := f.Seek(n, io.SeekStart); err != nil {
 			return began, err
 		}
-		more, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(resp.Body, d.Size-n))
+		more, err := io.Copy(io.MultiWriter(f, sum, &meter{n, progress}), io.LimitReader(resp.Body, d.Size-n))
 		n += more
 		if err == nil && n < d.Size {
 			err = io.ErrUnexpectedEOF

@@ -91,6 +91,7 @@ type puller struct {
 	store *Store
 	dir   string
 	n     int
+	here  uint64 // what the last pull said at last
 }
 
 func newPuller(t *testing.T, s *shop) *puller {
@@ -106,7 +107,9 @@ func newPuller(t *testing.T, s *shop) *puller {
 func (p *puller) pull(n Name, who Credentials, most uint64) (Pulled, string, error) {
 	p.n++
 	dest := filepath.Join(p.dir, "layout-"+string(rune('0'+p.n)))
-	pulled, err := p.c.Pull(context.Background(), p.store, n, "linux/amd64", who, most, dest, func(digest.Digest) error { return nil })
+	pulled, err := p.c.Pull(context.Background(), p.store, n, "linux/amd64", who, most, dest, Watch{
+		Pinned: func(digest.Digest) error { return nil }, Progress: func(here, _ uint64) { p.here = here },
+	})
 	return pulled, dest, err
 }
 
@@ -143,6 +146,9 @@ func TestPull(t *testing.T) {
 	first, dest, err := p.pull(n, Credentials{}, 1<<20)
 	if err != nil || first.Digest != found.Digest || first.Bytes != found.Bytes || first.Here != 0 {
 		t.Fatalf("%+v, found %+v, %v", first, found, err)
+	}
+	if p.here != first.Bytes {
+		t.Errorf("at its end it said that %d bytes of %d were here", p.here, first.Bytes)
 	}
 	index, err := os.ReadFile(filepath.Join(dest, "index.json"))
 	if err != nil || !bytes.Contains(index, []byte(found.Digest)) {
