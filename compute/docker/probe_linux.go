@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,13 +16,9 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
-	"github.com/moyai-network/moyai/compute/docker/stand"
 	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
-
-// looks is how often a container may have ended before it was seen.
-const looks = 3
 
 // Probe implements compute.Runtime: it has Docker run an image of one file, which
 // looks at the walls from the inside, and again, to run into its memory limit.
@@ -39,20 +34,13 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 		return c, unavailable("probe", err)
 	}
 	limits := compute.Limits{MemoryBytes: 64 << 20, Timeout: 20 * time.Second, Pids: 32, CPUMilli: 500}
-	var result compute.Result
-	var said []byte
-	var look string
-	for i := range looks {
-		look = "look" + strconv.Itoa(i)
-		if result, said, err = r.try(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}, look); err != nil {
-			return c, err
-		}
-		if result.Usage.MemoryPeak > 0 {
-			break
-		}
-		if i == looks-1 { // it was never seen here, though it took its time
-			return c, fmt.Errorf("%w: %s", compute.ErrUnavailable, stand.Elsewhere)
-		}
+	spec := compute.Spec{Dir: dir, Program: image, Limits: limits}
+	if err := r.trySight(ctx, spec); err != nil {
+		return c, err
+	}
+	result, said, err := r.try(ctx, spec, "look")
+	if err != nil {
+		return c, err
 	}
 	var report supervise.Report
 	if err := json.Unmarshal(said, &report); err != nil || !result.OK() {
@@ -63,13 +51,38 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	if err != nil {
 		return c, err
 	}
-	c = r.judge(report, result, filepath.Join(dir, look, "out", supervise.Mine))
+	c = r.judge(report, result, filepath.Join(dir, "look", "out", supervise.Mine))
 	i := &r.engine.info
 	c.Version = "docker " + i.ServerVersion
 	if must := []string{"seccomp", "no-new-privileges", "no-capabilities", "network-namespace", "memory", "pids"}; slices.ContainsFunc(must, func(w string) bool { return !slices.Contains(c.Enforced, w) }) {
 		return c, fmt.Errorf("%w: this Docker (%s) does not hold what it is told to: %s", compute.ErrUnavailable, i.ServerVersion, strings.Join(c.Missing, "; "))
 	}
 	return c, nil
+}
+
+// trySight has a container sit until it was seen: Start fails if Docker runs it in a
+// machine of its own.
+func (r *Runtime) trySight(ctx context.Context, spec compute.Spec) error {
+	run := compute.Run{ID: "sit", Dir: filepath.Join(spec.Dir, "sit"), Stdin: filepath.Join(spec.Dir, "stdin")}
+	if err := unix.Mkfifo(run.Stdin, 0o600); err != nil {
+		return unavailable("probe", err)
+	}
+	chair, err := os.OpenFile(run.Stdin, os.O_RDWR, 0) // it sits while somebody could write
+	if err != nil {
+		return unavailable("probe", err)
+	}
+	defer chair.Close()
+	spec.Args = []string{"sit"}
+	p, err := r.prepare(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	t, err := r.Start(ctx, p, run)
+	if err != nil {
+		return err
+	}
+	return t.Stop(ctx, 0)
 }
 
 // judge sorts what was found into walls that held and walls that did not. mine is

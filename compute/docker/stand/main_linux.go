@@ -168,7 +168,7 @@ func (s *supervisor) start() error {
 }
 
 // endingPatience is how long Docker may take to notice that a process has ended.
-const endingPatience = 5 * time.Second
+const endingPatience = 15 * time.Second
 
 // hold takes hold of the container's first process, by a handle that names it for
 // good: then its limits hold although Docker dies. One that has ended needs no hold.
