@@ -24,8 +24,12 @@ const (
 	reasonNotPrepared = "not-prepared" // the provider could not get it ready
 	reasonNotStarted  = "not-started"  // nor start it
 	reasonStopped     = "stopped"
-	fetchAttempts     = 3
-	progressPeriod    = 100 * time.Millisecond
+	// A provider that was killed is back within a minute, as a rule. What can be
+	// done again elsewhere is not waited for that long.
+	fetchAttempts      = 14
+	fetchAttemptsArray = 3
+	fetchPauseMost     = 5 * time.Second
+	progressPeriod     = 100 * time.Millisecond
 )
 
 // taskDone takes a provider's word that an index ended on lease t. Providers
@@ -189,6 +193,10 @@ func (r *run) bring(t *tenancy, index uint64, root []byte, total uint64) error {
 	}
 	get := content.Get{Scope: t.o.hash(), Root: id.Bytes(), Access: t.o.access}
 	limits := content.Limits{Bytes: r.job.OutputBytesMax}
+	attempts := fetchAttempts
+	if r.job.Array != nil {
+		attempts = fetchAttemptsArray
+	}
 	for try := 1; ; try++ {
 		if err := os.RemoveAll(temp); err != nil {
 			return err
@@ -198,13 +206,13 @@ func (r *run) bring(t *tenancy, index uint64, root []byte, total uint64) error {
 			break
 		}
 		final := errors.Is(err, content.ErrNotFound) || errors.Is(err, content.ErrLimit) || errors.Is(err, content.ErrDiskFull) || errors.Is(err, content.ErrUnauthorized)
-		if final || try == fetchAttempts || r.ctx.Err() != nil {
+		if final || try == attempts || r.ctx.Err() != nil {
 			return err
 		}
 		select {
 		case <-r.ctx.Done():
 			return r.ctx.Err()
-		case <-time.After(time.Duration(try) * time.Second):
+		case <-time.After(min(time.Duration(try)*time.Second, fetchPauseMost)):
 		}
 	}
 	return r.settleInto(temp, index)

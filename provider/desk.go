@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moyai-network/moyai/provider/journal"
@@ -44,6 +45,7 @@ type desk struct {
 	signer   wire.Signer // node key
 	home     string
 	clock    func() time.Time // nobody sets it
+	resumed  atomic.Bool      // what the journal holds is known
 	journal  *journal.Journal
 	slots    *slots.Table
 	wares    wares
@@ -159,6 +161,7 @@ func (d *desk) resume(ctx context.Context) error {
 		}
 		a.post(leasing.Restarted{Now: d.now()})
 	}
+	d.resumed.Store(true)
 	return nil
 }
 

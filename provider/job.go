@@ -31,6 +31,7 @@ type job struct {
 	mu    sync.Mutex
 	tasks map[uint64]*attempt // begun or found again by this process, and not ended
 	kept  bool
+	again chan struct{} // closed once results of before a restart are served again; nil: none are
 
 	stdin *stdin // of task 0; nil for an array
 
@@ -294,14 +295,18 @@ func (j *job) keep(ctx context.Context) {
 	j.mu.Lock()
 	done := j.kept
 	j.kept = true
-	j.mu.Unlock()
 	if done {
+		j.mu.Unlock()
 		return
 	}
+	again := make(chan struct{})
+	j.again = again
+	j.mu.Unlock()
 	j.a.mu.Lock()
 	tasks := append([]taskView(nil), j.a.tasks...)
 	j.a.mu.Unlock()
 	j.a.d.wg.Go(func() {
+		defer close(again)
 		for _, t := range tasks {
 			if t.outcome == nil || len(t.outcome.Output) == 0 {
 				continue
@@ -311,6 +316,24 @@ func (j *job) keep(ctx context.Context) {
 			}
 		}
 	})
+}
+
+// shelving reports that results are being made available again. On nil it is false.
+func (j *job) shelving() bool {
+	if j == nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.again == nil {
+		return false
+	}
+	select {
+	case <-j.again:
+		return false
+	default:
+		return true
+	}
 }
 
 // release gives the prepared program back once nothing will start any more. It

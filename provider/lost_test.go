@@ -2,7 +2,11 @@ package provider
 
 import (
 	"encoding/hex"
+	"errors"
 	"testing"
+	"time"
+
+	"github.com/moyai-network/moyai/p2p/content"
 )
 
 // chosenToo is a tenant that asks for a Ready and opens with somebody else.
@@ -30,4 +34,29 @@ func TestLostOrderFreesItsSlot(t *testing.T) {
 		bid, leased := h.desk.slots.Use()
 		return bid == 0 && leased == 0
 	}))
+}
+
+// TestResultsOfARestart: before the journal is read a provider does not know whose
+// results it has. It must not say that there are none: the tenant would believe it.
+func TestResultsOfARestart(t *testing.T) {
+	h, ctx := start(t, harnessOptions{keep: time.Hour})
+	ten, order, id := h.mustRent(t, ctx, 1, false)
+	say, err := hello(order.Digest, id[:], ten.key, "me")
+	must(t, err)
+	get := content.Get{Scope: order.Digest[:], Access: say.Access}
+	must(t, h.desk.mayFetch(ctx, "me", get))
+	h.desk.resumed.Store(false)
+	if err := h.desk.mayFetch(ctx, "me", get); !errors.Is(err, content.ErrBusy) {
+		t.Errorf("while it starts: %v", err)
+	}
+	h.desk.resumed.Store(true)
+	a := h.desk.findOrder(order.Digest)
+	a.job.mu.Lock()
+	a.job.again = make(chan struct{})
+	a.job.mu.Unlock()
+	if err := h.desk.mayFetch(ctx, "me", get); !errors.Is(err, content.ErrBusy) {
+		t.Errorf("while results are read again: %v", err)
+	}
+	close(a.job.again)
+	must(t, h.desk.mayFetch(ctx, "me", get))
 }

@@ -52,9 +52,18 @@ func (d *desk) mayFetch(ctx context.Context, remote peer.ID, get content.Get) er
 	if len(get.Scope) != 32 {
 		return errors.New("scope is not an order's hash")
 	}
+	if !d.resumed.Load() {
+		return content.ErrBusy // it is not known yet what is here
+	}
 	a := d.findOrder([32]byte(get.Scope))
 	if a == nil {
 		return errors.New("no lease of that order here")
 	}
-	return a.admits(get.Access, []byte(remote), a.d.clock())
+	if err := a.admits(get.Access, []byte(remote), a.d.clock()); err != nil {
+		return err
+	}
+	if a.job.shelving() {
+		return content.ErrBusy
+	}
+	return nil
 }

@@ -29,7 +29,8 @@ var (
 	ErrUnauthorized = errors.New("not allowed to fetch this")
 	// ErrNotFound: the holder has nothing under this scope and root.
 	ErrNotFound = errors.New("content is not there")
-	// ErrBusy: the holder serves as many transfers as it can; try again.
+	// ErrBusy: the holder serves as many transfers as it can, or is only starting; try
+	// again.
 	ErrBusy = errors.New("holder is busy")
 	// ErrMismatch: a block was not the one that the identifier demands. The sender
 	// has been struck.

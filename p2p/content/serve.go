@@ -86,7 +86,7 @@ func (a *answer) err() error {
 
 // Authorizer decides whether remote may have what it asks for; nil admits. The
 // reason is logged here and not told to the remote, who learns only
-// ErrUnauthorized.
+// ErrUnauthorized, or ErrBusy if it was that: to be asked again.
 type Authorizer func(ctx context.Context, remote peer.ID, get Get) error
 
 // Server answers Gets on a host, from the sources it was given.
@@ -165,7 +165,11 @@ func (s *Server) serve(ctx context.Context, stream *p2p.Stream) error {
 		return s.refuse(stream, statusBusy, ErrBusy)
 	}
 	// Permission first, so that a stranger cannot learn what is here.
-	if err := s.may(ctx, stream.Peer(), get); err != nil {
+	err := s.may(ctx, stream.Peer(), get)
+	if errors.Is(err, ErrBusy) {
+		return s.refuse(stream, statusBusy, err)
+	}
+	if err != nil {
 		return s.refuse(stream, statusUnauthorized, fmt.Errorf("%w: %w", ErrUnauthorized, err))
 	}
 	root, err := ParseRoot(get.Root)
