@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -176,6 +177,10 @@ func (b box) check(ctx context.Context, r *probe.Runtime, worker string) {
 	}
 	if err != nil {
 		r.Found, r.Why, r.Fix = false, strings.TrimPrefix(err.Error(), compute.ErrUnavailable.Error()+": "), ""
+		return
+	}
+	if b == boxDocker && os.Geteuid() > 0 {
+		r.Why = "own-user: programs run under your own user number (run as root, each has one that nobody else has)"
 	}
 }
 
