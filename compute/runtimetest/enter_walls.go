@@ -216,6 +216,7 @@ func (g *guests) testEndsWithTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	(&host{Interactive: task.(compute.Interactive), env: h.env, g: g}).refuses(t)
+	h.wait(task) // before its files go, both runtimes must have seen its end
 }
 
 // refuses sees that a task that has ended cannot be entered.

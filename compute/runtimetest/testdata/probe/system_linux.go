@@ -53,10 +53,10 @@ func children([]string) error {
 	return nil
 }
 
-// bomb makes processes that make processes. The first only looks on: without threads to
-// spare it would be the first to fail, and end all.
-func bomb([]string) error {
-	if os.Getpid() == 1 {
+// bomb makes processes that make processes. The first, which has no arguments, only looks
+// on: without threads to spare it would be the first to fail, and end all.
+func bomb(args []string) error {
+	if len(args) == 0 {
 		var spare sync.WaitGroup
 		for range 8 {
 			spare.Go(func() {
@@ -67,13 +67,13 @@ func bomb([]string) error {
 		}
 		spare.Wait()
 		fmt.Println("bomb")
-		if err := self("bomb").Start(); err != nil {
+		if err := self("bomb", "on").Start(); err != nil {
 			return err
 		}
 		time.Sleep(time.Hour)
 	}
 	for {
-		if self("bomb").Start() != nil {
+		if self("bomb", "on").Start() != nil {
 			time.Sleep(time.Millisecond)
 		}
 	}
