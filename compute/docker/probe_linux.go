@@ -97,7 +97,9 @@ func (r *Runtime) judge(report supervise.Report, ate compute.Result, mine string
 		}
 		c.Missing = append(c.Missing, fmt.Sprintf("%s: %v", name, found))
 	}
-	wall("memory", ate.Reason == compute.ReasonMemory, ate.Reason)
+	// One that is out of memory at once is ended before Docker listens for why.
+	killed := ate.Reason == compute.ReasonExited && ate.ExitCode == 128+int(unix.SIGKILL)
+	wall("memory", ate.Reason == compute.ReasonMemory || killed, ate.Reason)
 	wall("pids", report.Children < 32, fmt.Sprintf("%d processes", report.Children))
 	wall("seccomp", report.Seccomp == "2", report.Seccomp)
 	wall("no-new-privileges", report.NoNewPrivs == "1", report.NoNewPrivs)

@@ -156,6 +156,7 @@ func sleep(args []string) error {
 // eat allocates and touches memory without end.
 func eat([]string) error {
 	fmt.Println("eating")
+	time.Sleep(500 * time.Millisecond) // Docker's shim listens for short memory only once a program runs
 	var kept [][]byte
 	for {
 		b := make([]byte, 8<<20)
