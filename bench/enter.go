@@ -18,6 +18,7 @@ import (
 	"github.com/moyai-network/moyai/bench/measure"
 	"github.com/moyai-network/moyai/client"
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/image/pack"
 	"github.com/moyai-network/moyai/devnet"
 	"github.com/moyai-network/moyai/mechanism/amount"
@@ -62,7 +63,7 @@ func (b *bench) enter(ctx context.Context) error {
 	defer c.Close()
 	up := make(chan struct{}, 1)
 	h, err := c.Run(ctx, client.Job{
-		Module: image, MemoryBytes: 256 << 20, Timeout: 10 * time.Minute, MaxPrice: price,
+		Module: image, MemoryBytes: 256 << 20, Timeout: 10 * time.Minute, MaxPrice: price, Constraints: atTier(compute.TierContainer),
 		Events: func(e client.Event) {
 			if e.Kind == client.EventLog {
 				select {

@@ -12,9 +12,11 @@ import (
 
 	"github.com/moyai-network/moyai/client"
 	"github.com/moyai-network/moyai/client/chain"
+	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/devnet"
 	"github.com/moyai-network/moyai/devnet/audit"
 	"github.com/moyai-network/moyai/mechanism/amount"
+	"github.com/moyai-network/moyai/wire"
 )
 
 // rentTimeout is how long one order may take, from its signature to its close.
@@ -82,6 +84,19 @@ type times struct {
 // rent orders one run of a program on a fresh order and waits until its lease is
 // settled.
 func (m *market) rent(ctx context.Context, module string, args ...string) (t times, err error) {
+	return m.rentAt(ctx, "", module, args...)
+}
+
+// atTier asks for an isolation tier, if it is not "".
+func atTier(tier compute.Tier) []client.Constraint {
+	if tier == "" {
+		return nil
+	}
+	return []client.Constraint{{Attribute: "isolation", Op: wire.OpEqual, Value: string(tier)}}
+}
+
+// rentAt is rent at an isolation tier.
+func (m *market) rentAt(ctx context.Context, tier compute.Tier, module string, args ...string) (t times, err error) {
 	ctx, cancel := context.WithTimeout(ctx, rentTimeout)
 	defer cancel()
 	var mu sync.Mutex // events come from a goroutine of the client's
@@ -93,6 +108,7 @@ func (m *market) rent(ctx context.Context, module string, args ...string) (t tim
 	asked := time.Now()
 	handle, err := m.tenant.Run(ctx, client.Job{
 		Module: module, Args: args, MemoryBytes: 256 << 20, Timeout: 5 * time.Minute, MaxPrice: m.price, Events: note,
+		Constraints: atTier(tier),
 	})
 	if err != nil {
 		return times{}, err
