@@ -3,6 +3,7 @@ package compute
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -136,6 +137,23 @@ func (s *Spec) Validate() error {
 		return err
 	}
 	return validVolumes(s.Volumes)
+}
+
+// CheckInputs reports the first input that is not there or is no file or folder.
+// Unlike Validate it looks at the disk.
+//
+// Errors: ErrInvalidSpec.
+func (s *Spec) CheckInputs() error {
+	for _, in := range s.Inputs {
+		info, err := os.Stat(in.Path)
+		if err != nil {
+			return fmt.Errorf("%w: input %s is missing: %w", ErrInvalidSpec, in.Name, err)
+		}
+		if !info.IsDir() && !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: input %s is neither a file nor a directory", ErrInvalidSpec, in.Name)
+		}
+	}
+	return nil
 }
 
 // reserved are places inside that a volume must not hide.

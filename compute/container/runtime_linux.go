@@ -252,14 +252,8 @@ func checkFiles(spec compute.Spec) error {
 	case !info.Mode().IsRegular() && !info.IsDir():
 		return fmt.Errorf("%w: not an image: %s is neither a file nor a folder", compute.ErrBadProgram, filepath.Base(spec.Program))
 	}
-	for _, in := range spec.Inputs {
-		info, err := os.Stat(in.Path)
-		if err != nil {
-			return fmt.Errorf("%w: input %s is missing: %w", compute.ErrInvalidSpec, in.Name, err)
-		}
-		if !info.IsDir() && !info.Mode().IsRegular() {
-			return fmt.Errorf("%w: input %s is neither a file nor a directory", compute.ErrInvalidSpec, in.Name)
-		}
+	if err := spec.CheckInputs(); err != nil {
+		return err
 	}
 	for _, v := range spec.Volumes {
 		if info, err := os.Stat(v.File); err != nil || !info.Mode().IsRegular() {

@@ -260,14 +260,8 @@ func checkFiles(spec compute.Spec) error {
 	case !info.Mode().IsRegular() && !info.IsDir():
 		return launch.Bad("%s is neither a file nor a folder", filepath.Base(spec.Program))
 	}
-	for _, in := range spec.Inputs {
-		info, err := os.Stat(in.Path)
-		if err != nil {
-			return fmt.Errorf("%w: input %s is missing: %w", compute.ErrInvalidSpec, in.Name, err)
-		}
-		if !info.IsDir() && !info.Mode().IsRegular() {
-			return fmt.Errorf("%w: input %s is neither a file nor a directory", compute.ErrInvalidSpec, in.Name)
-		}
+	if err := spec.CheckInputs(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return unavailable("task directory", err)

@@ -83,14 +83,8 @@ func (r *Runtime) checkFiles(spec compute.Spec) error {
 	case uint64(info.Size()) > r.config.MaxModuleBytes:
 		return fmt.Errorf("%w: the module has %d bytes, at most %d are accepted", compute.ErrBadProgram, info.Size(), r.config.MaxModuleBytes)
 	}
-	for _, in := range spec.Inputs {
-		info, err := os.Stat(in.Path)
-		if err != nil {
-			return fmt.Errorf("%w: input %s is missing: %w", compute.ErrInvalidSpec, in.Name, err)
-		}
-		if !info.IsDir() && !info.Mode().IsRegular() {
-			return fmt.Errorf("%w: input %s is neither a file nor a directory", compute.ErrInvalidSpec, in.Name)
-		}
+	if err := spec.CheckInputs(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
 		return unavailable("task directory", err)
