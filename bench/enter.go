@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/moyai-network/moyai/bench/measure"
 	"github.com/moyai-network/moyai/client"
@@ -190,20 +187,5 @@ func (b *bench) besideImage(ctx context.Context) (image, program string, err err
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", "", fmt.Errorf("build ./bench/beside: %w\n%s(run this from the root of the repository)", err, out)
 	}
-	content, err := os.ReadFile(program)
-	if err != nil {
-		return "", "", err
-	}
-	layer, err := pack.Layer(pack.Executable("beside", content))
-	if err != nil {
-		return "", "", err
-	}
-	var archive bytes.Buffer
-	err = pack.Docker(&archive, pack.Image{
-		Architecture: runtime.GOARCH, Config: ocispec.ImageConfig{Entrypoint: []string{"/beside"}}, Layers: [][]byte{layer},
-	})
-	if err != nil {
-		return "", "", err
-	}
-	return image, program, os.WriteFile(image, archive.Bytes(), 0o600)
+	return image, program, pack.Program(image, program, "beside")
 }

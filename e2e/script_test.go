@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/moyai-network/moyai/client/chain"
@@ -117,22 +116,7 @@ func image(t *testing.T) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	content, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	layer, err := pack.Layer(pack.Executable("guest", content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var archive bytes.Buffer
-	err = pack.Docker(&archive, pack.Image{
-		Architecture: runtime.GOARCH, Config: ocispec.ImageConfig{Entrypoint: []string{"/guest"}}, Layers: [][]byte{layer},
-	})
-	if err == nil {
-		err = os.WriteFile(path, archive.Bytes(), 0o600)
-	}
-	if err != nil {
+	if err := pack.Program(path, program, "guest"); err != nil {
 		t.Fatal(err)
 	}
 	return path

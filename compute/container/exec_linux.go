@@ -71,7 +71,7 @@ func (t *task) exec(ctx context.Context, e compute.Exec) (compute.Process, error
 // lives is an error if the task has ended.
 func (t *task) lives() error {
 	select {
-	case <-t.done:
+	case <-t.Done():
 		return t.ended()
 	default:
 		return nil

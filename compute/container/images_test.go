@@ -20,6 +20,7 @@ import (
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/image/pack"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 	"github.com/moyai-network/moyai/compute/runtimetest"
 )
 
@@ -346,7 +347,7 @@ func TestPulledImage(t *testing.T) {
 			dir := t.TempDir()
 			layout(t, dir, pack.Image{Architecture: architecture, Config: ocispec.ImageConfig{Entrypoint: []string{"/probe"}}, Layers: [][]byte{tc.layer}}, tc.spoil)
 			spec := compute.Spec{Dir: t.TempDir(), Program: dir, Args: []string{"hello"}, Limits: compute.Limits{MemoryBytes: 64 << 20}}
-			result, _, err := r.try(t.Context(), spec, "task")
+			result, _, err := supervised.Try(t.Context(), r, spec, "task")
 			if tc.want == "" && (err != nil || !result.OK()) {
 				t.Errorf("%+v, %v", result, err)
 			}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
@@ -20,6 +19,7 @@ import (
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/egress"
 	"github.com/moyai-network/moyai/compute/image/pack"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -36,11 +36,11 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	}
 	defer os.RemoveAll(dir)
 	image := filepath.Join(dir, "image.tar")
-	if err := r.writeProbe(image); err != nil {
+	if err := pack.Program(image, r.config.Worker, "worker", supervise.Inside); err != nil {
 		return compute.Capabilities{}, unavailable("probe", err)
 	}
 	limits := compute.Limits{MemoryBytes: 64 << 20, Timeout: 20 * time.Second, Pids: 32, CPUMilli: 500}
-	result, said, err := r.try(ctx, compute.Spec{Dir: dir, Program: image, Limits: limits}, "look")
+	result, said, err := supervised.Try(ctx, r, compute.Spec{Dir: dir, Program: image, Limits: limits}, "look")
 	if err != nil {
 		return compute.Capabilities{}, err
 	}
@@ -49,7 +49,7 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 		return compute.Capabilities{}, fmt.Errorf("%w: a container that only looks around ended with %v (%s)", compute.ErrUnavailable, result.Reason, result.Message)
 	}
 	limits.CPUMilli = 0
-	result, _, err = r.try(ctx, compute.Spec{Dir: dir, Program: image, Args: []string{"eat"}, Limits: limits}, "eat")
+	result, _, err = supervised.Try(ctx, r, compute.Spec{Dir: dir, Program: image, Args: []string{"eat"}, Limits: limits}, "eat")
 	if err != nil {
 		return compute.Capabilities{}, err
 	}
@@ -125,7 +125,7 @@ func (r *Runtime) probeVolume(ctx context.Context, dir, image string, limits com
 		return err
 	}
 	for _, id := range []string{"fill", "fill-again"} {
-		result, said, err := r.try(ctx, spec, id)
+		result, said, err := supervised.Try(ctx, r, spec, id)
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (r *Runtime) tryEgress(ctx context.Context, spec compute.Spec) error {
 		Policies: make([]egress.Policy, 1), Bytes: 1, Ledger: filepath.Join(spec.Dir, "ledger"),
 		Log: filepath.Join(spec.Dir, "egress"), LogBytes: compute.MinEgressLog,
 	}
-	result, _, err := r.try(ctx, spec, "knock")
+	result, _, err := supervised.Try(ctx, r, spec, "knock")
 	if err != nil {
 		return err
 	}
@@ -189,48 +189,4 @@ func (r *Runtime) tryEgress(ctx context.Context, spec compute.Spec) error {
 		return fmt.Errorf("a container that knocks ended with %v (%s): %s", result.Reason, result.Message, said)
 	}
 	return nil
-}
-
-// writeProbe makes an image of nothing but our own worker.
-func (r *Runtime) writeProbe(path string) error {
-	worker, err := os.ReadFile(r.config.Worker)
-	if err != nil {
-		return err
-	}
-	layer, err := pack.Layer(pack.Executable("worker", worker))
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	err = pack.Docker(f, pack.Image{
-		Architecture: architecture, Layers: [][]byte{layer},
-		Config: ocispec.ImageConfig{Entrypoint: []string{"/worker", supervise.Inside}},
-	})
-	return errors.Join(err, f.Close())
-}
-
-// try runs one container to its end.
-func (r *Runtime) try(ctx context.Context, spec compute.Spec, id string) (compute.Result, []byte, error) {
-	p, err := r.prepare(ctx, spec)
-	if err != nil {
-		return compute.Result{}, nil, err
-	}
-	defer p.Close()
-	run := compute.Run{ID: id, Dir: filepath.Join(spec.Dir, id)}
-	t, err := r.Start(ctx, p, run)
-	if err != nil {
-		return compute.Result{}, nil, err
-	}
-	result, err := t.Wait(ctx)
-	if err != nil {
-		return result, nil, errors.Join(err, t.Stop(context.WithoutCancel(ctx), 0))
-	}
-	said, err := taskrecord.Bounded(run.Stdout(), 64<<10)
-	if err != nil {
-		return result, nil, unavailable("probe", err)
-	}
-	return result, said, nil
 }

@@ -1,15 +1,12 @@
 package container
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +18,7 @@ import (
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/internal/cgroup"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -70,26 +68,17 @@ func (r *Runtime) draw() (id string, base uint32, err error) {
 	return "moyai-" + hex.EncodeToString(b[4:]), r.config.UIDBase + slot*idsPerContainer, nil
 }
 
-// helper is a supervisor that is being talked to.
-type helper struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-	pipe io.Closer // of out
-	gone chan struct{}
-}
-
 // begin lets a supervisor make the container, records the task, and only then
 // lets the program's first instruction happen.
 func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id string, base uint32) (*task, error) {
-	h, err := r.spawn(run)
+	h, err := supervised.Start(exec.Command(r.config.Worker, supervise.Mode), filepath.Join(run.Dir, supervise.WorkerLog), syscall.CLONE_NEWNS)
 	if err != nil {
 		return nil, err
 	}
 	// From here on a helper that is hung up on undoes what it did.
 	ctx, cancel := context.WithTimeout(ctx, r.config.StartTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, h.hangUp)
+	stop := context.AfterFunc(ctx, h.HangUp)
 	defer stop()
 	fail := func(err error) (*task, error) {
 		r.abandon(h, id)
@@ -99,14 +88,14 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 		return nil, err
 	}
 	job := p.job(run, id, base)
-	reply, err := h.call(job)
+	reply, err := h.Create(job)
 	if err != nil {
 		return fail(err)
 	}
 	now := time.Now()
 	s := &state{ID: run.ID, Container: id, OCI: job.OCI, Lock: r.engine.lock(id),
 		Start: taskrecord.Now(), Limits: p.spec.Limits}
-	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
+	if s.Process, err = taskrecord.Identify(h.PID()); err != nil {
 		return fail(unavailable("identify the supervisor", err))
 	}
 	if reply.PID > 0 { // else the image cannot run its program, which is a result
@@ -125,89 +114,19 @@ func (r *Runtime) begin(ctx context.Context, p *prepared, run compute.Run, id st
 		unix.Close(pidfd)
 		return fail(err)
 	}
-	if _, err := h.goAhead(); err != nil {
+	if err := h.Go(); err != nil {
 		task, err := fail(err)
 		unix.Close(pidfd)
 		_ = os.Remove(filepath.Join(run.Dir, supervise.StateFile)) // it did not run, or was ended
 		return task, err
 	}
-	h.hangUp()
+	h.HangUp()
 	return r.adopt(run, s, now, pidfd), nil
 }
 
-// spawn starts a supervisor in a session and a mount namespace of its own.
-func (r *Runtime) spawn(run compute.Run) (*helper, error) {
-	log, err := os.OpenFile(filepath.Join(run.Dir, supervise.WorkerLog), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return nil, unavailable("start a supervisor", err)
-	}
-	defer log.Close()
-	cmd := exec.Command(r.config.Worker, supervise.Mode)
-	cmd.Stderr, cmd.Dir = log, "/"
-	cmd.Env = []string{"GOMAXPROCS=2"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS}
-	in, inErr := cmd.StdinPipe()
-	out, outErr := cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr); err != nil {
-		return nil, unavailable("start a supervisor", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, unavailable("start a supervisor", err)
-	}
-	h := &helper{cmd: cmd, in: in, out: bufio.NewReader(out), pipe: out, gone: make(chan struct{})}
-	go func() {
-		_, _ = cmd.Process.Wait() // not cmd.Wait, which would close the pipe under a reader
-		close(h.gone)
-	}()
-	return h, nil
-}
-
-// call sends the job and waits until the container is there.
-func (h *helper) call(job supervise.Job) (supervise.Reply, error) {
-	b, err := json.Marshal(job)
-	if err != nil {
-		return supervise.Reply{}, unavailable("describe the task", err)
-	}
-	return h.say(append(b, '\n'))
-}
-
-// goAhead lets the program's first instruction happen.
-func (h *helper) goAhead() (supervise.Reply, error) { return h.say([]byte(supervise.Go)) }
-
-func (h *helper) say(words []byte) (supervise.Reply, error) {
-	var r supervise.Reply
-	_, err := h.in.Write(words)
-	var line []byte
-	if err == nil {
-		line, err = h.out.ReadBytes('\n') // it is our own program that answers
-	}
-	if err == nil {
-		err = json.Unmarshal(line, &r)
-	}
-	if err != nil {
-		return r, unavailable("the supervisor ended before it answered", err)
-	}
-	if r.Error != "" {
-		return r, fmt.Errorf("%w: start the container: %s", compute.ErrUnavailable, r.Error)
-	}
-	return r, nil
-}
-
-func (h *helper) hangUp() {
-	_ = h.in.Close()
-	_ = h.pipe.Close()
-}
-
 // abandon sees to it that nothing is left of a container that was not to be.
-func (r *Runtime) abandon(h *helper, id string) {
-	h.hangUp()
-	_ = h.cmd.Process.Signal(syscall.SIGTERM) // if it had begun to run
-	select {
-	case <-h.gone:
-	case <-time.After(stopSlack):
-		_ = h.cmd.Process.Kill()
-		<-h.gone
-	}
+func (r *Runtime) abandon(h *supervised.Supervisor, id string) {
+	h.Abandon(stopSlack)
 	// It has undone its work, unless it was killed.
 	if err := r.oci.Delete(id); err == nil {
 		os.Remove(r.engine.lock(id))

@@ -2,34 +2,27 @@ package container
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/egress/uplink"
-	"github.com/moyai-network/moyai/compute/internal/account"
-	"github.com/moyai-network/moyai/compute/internal/taskrecord"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 )
 
 // task implements compute.Task over a supervisor, whoever started it.
 type task struct {
-	r       *Runtime
+	*supervised.Task
 	run     compute.Run
 	state   *state
 	started time.Time // with a monotonic clock where this process started it
-	done    chan struct{}
-	result  compute.Result // after done
 	// operator connects to ports where the network is a sandbox's own; else nil.
 	operator *operator
 
 	mu    sync.Mutex
-	pidfd int // of the supervisor; -1 when it is gone
 	usage compute.Usage
 }
 
@@ -54,131 +47,29 @@ func (r *Runtime) Recover(_ context.Context, run compute.Run) (compute.Task, err
 
 // adopt makes the Task and begins to watch it.
 func (r *Runtime) adopt(run compute.Run, s *state, started time.Time, pidfd int) *task {
-	t := &task{r: r, run: run, state: s, started: started, pidfd: pidfd, done: make(chan struct{})}
+	t := &task{run: run, state: s, started: started}
+	t.Task = &supervised.Task{Run: run, Supervisor: s.Process, Lock: s.Lock, Slack: stopSlack, Remove: t.remove, Measure: t.measure}
 	if s.OCI.GVisor() {
 		t.operator = newOperator()
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.tasks[run.Dir] = t
-	r.mu.Unlock()
-	go func() {
-		t.await()
-		t.result = t.settle()
+	t.Watch(pidfd, func() {
 		r.mu.Lock()
+		defer r.mu.Unlock()
 		if r.tasks[run.Dir] == t {
 			delete(r.tasks, run.Dir)
 		}
-		r.mu.Unlock()
-		close(t.done)
-	}()
+	})
 	return t
 }
 
-// await returns when the supervisor is gone.
-func (t *task) await() {
-	if t.pidfd < 0 {
-		return
-	}
-	taskrecord.Await(t.pidfd)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	unix.Close(t.pidfd)
-	t.pidfd = -1
-}
-
-// settle reads the supervisor's account, or gives one in its place: then its
-// container may still run, and must not.
-func (t *task) settle() compute.Result {
-	f, ok := account.Read(t.run.Dir)
-	if ok {
-		return f.Result()
-	}
+// remove ends the container and leaves nothing of it.
+func (t *task) remove() error {
 	err := t.state.OCI.Delete(t.state.Container)
 	os.RemoveAll(filepath.Join(t.run.Dir, supervise.BundleDir))
-	u := t.measure()
-	f = account.Final{Reason: compute.ReasonLost.String(), ExitCode: -1, Wall: u.Wall, CPU: u.CPU, MemoryPeak: u.MemoryPeak, OutputBytes: u.OutputBytes, LogBytes: u.LogBytes, EgressBytes: u.EgressBytes,
-		Message: "the task was gone when the provider came back, and left no word how it ended"}
-	if t.state.ThisBoot() {
-		f.Reason = compute.ReasonCrashed.String()
-		f.Message = "what stood over the container was killed on the provider's machine, so the container was ended"
-	}
-	if err == nil {
-		os.Remove(t.state.Lock)
-		err = account.Write(t.run.Dir, f)
-	}
-	if err != nil {
-		f.Message += fmt.Sprintf(" (and it could not be cleared away: %v)", err)
-	}
-	return f.Result()
-}
-
-// ID implements compute.Task.
-func (t *task) ID() string { return t.run.ID }
-
-// Wait implements compute.Task.
-func (t *task) Wait(ctx context.Context) (compute.Result, error) {
-	select {
-	case <-t.done:
-		return t.result, nil
-	default:
-	}
-	select {
-	case <-t.done:
-		return t.result, nil
-	case <-ctx.Done():
-		return compute.Result{}, ctx.Err()
-	}
-}
-
-// Stop implements compute.Task.
-func (t *task) Stop(ctx context.Context, grace time.Duration) error {
-	select {
-	case <-t.done:
-		return nil
-	default:
-	}
-	if err := account.AskToStop(t.run.Dir, grace); err != nil {
-		// A full disk must not keep a task alive: without its wish, the
-		// supervisor ends the container at once.
-		grace = 0
-	}
-	if err := t.signal(unix.SIGTERM); err != nil {
-		return unavailable("stop task "+t.run.ID, err)
-	}
-	hung := time.NewTimer(max(grace, 0) + stopSlack)
-	defer hung.Stop()
-	select {
-	case <-t.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-hung.C:
-	}
-	if err := t.signal(unix.SIGKILL); err != nil { // settle clears the container away
-		return unavailable("stop task "+t.run.ID, err)
-	}
-	_, err := t.Wait(ctx)
 	return err
-}
-
-// signal reaches the supervisor while it is there.
-func (t *task) signal(sig unix.Signal) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.pidfd < 0 {
-		return nil
-	}
-	return taskrecord.Signal(t.pidfd, sig)
-}
-
-// Usage implements compute.Task.
-func (t *task) Usage() compute.Usage {
-	select {
-	case <-t.done:
-		return t.result.Usage
-	default:
-	}
-	return t.measure()
 }
 
 func (t *task) measure() compute.Usage {

@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,13 +10,12 @@ import (
 	"strings"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/moyai-network/moyai/compute"
 	"github.com/moyai-network/moyai/compute/container/supervise"
 	"github.com/moyai-network/moyai/compute/image/pack"
-	"github.com/moyai-network/moyai/compute/internal/taskrecord"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 )
 
 // Probe implements compute.Runtime: it has Docker run an image of one file, which
@@ -30,7 +28,7 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	}
 	defer os.RemoveAll(dir)
 	image := filepath.Join(dir, "image.tar")
-	if err := r.writeProbe(image); err != nil {
+	if err := pack.Program(image, r.config.Worker, "worker", supervise.Inside); err != nil {
 		return c, unavailable("probe", err)
 	}
 	limits := compute.Limits{MemoryBytes: 64 << 20, Timeout: 20 * time.Second, Pids: 32, CPUMilli: 500}
@@ -38,7 +36,7 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 	if err := r.trySight(ctx, spec); err != nil {
 		return c, err
 	}
-	result, said, err := r.try(ctx, spec, "look")
+	result, said, err := supervised.Try(ctx, r, spec, "look")
 	if err != nil {
 		return c, err
 	}
@@ -47,7 +45,7 @@ func (r *Runtime) Probe(ctx context.Context) (compute.Capabilities, error) {
 		return c, fmt.Errorf("%w: a container that only looks around ended with %v (%s)", compute.ErrUnavailable, result.Reason, result.Message)
 	}
 	limits.CPUMilli = 0
-	result, _, err = r.try(ctx, compute.Spec{Dir: dir, Program: image, Args: []string{"eat"}, Limits: limits}, "eat")
+	result, _, err = supervised.Try(ctx, r, compute.Spec{Dir: dir, Program: image, Args: []string{"eat"}, Limits: limits}, "eat")
 	if err != nil {
 		return c, err
 	}
@@ -115,48 +113,4 @@ func (r *Runtime) judge(report supervise.Report, ate compute.Result, mine string
 	wall("no-swap", r.engine.info.SwapLimit, "Docker cannot keep containers from swap (swapaccount=1 on the kernel's command line)")
 	slices.Sort(c.Enforced)
 	return c
-}
-
-// writeProbe makes an image of nothing but our own worker.
-func (r *Runtime) writeProbe(path string) error {
-	worker, err := os.ReadFile(r.config.Worker)
-	if err != nil {
-		return err
-	}
-	layer, err := pack.Layer(pack.Executable("worker", worker))
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	err = pack.Docker(f, pack.Image{
-		Architecture: architecture, Layers: [][]byte{layer},
-		Config: ocispec.ImageConfig{Entrypoint: []string{"/worker", supervise.Inside}},
-	})
-	return errors.Join(err, f.Close())
-}
-
-// try runs one container to its end.
-func (r *Runtime) try(ctx context.Context, spec compute.Spec, id string) (compute.Result, []byte, error) {
-	p, err := r.prepare(ctx, spec)
-	if err != nil {
-		return compute.Result{}, nil, err
-	}
-	defer p.Close()
-	run := compute.Run{ID: id, Dir: filepath.Join(spec.Dir, id)}
-	t, err := r.Start(ctx, p, run)
-	if err != nil {
-		return compute.Result{}, nil, err
-	}
-	result, err := t.Wait(ctx)
-	if err != nil {
-		return result, nil, errors.Join(err, t.Stop(context.WithoutCancel(ctx), 0))
-	}
-	said, err := taskrecord.Bounded(run.Stdout(), 64<<10)
-	if err != nil {
-		return result, nil, unavailable("probe", err)
-	}
-	return result, said, nil
 }

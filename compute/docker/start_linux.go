@@ -1,20 +1,16 @@
 package docker
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +19,7 @@ import (
 	"github.com/moyai-network/moyai/compute/docker/stand"
 	"github.com/moyai-network/moyai/compute/image/launch"
 	"github.com/moyai-network/moyai/compute/internal/account"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 	"github.com/moyai-network/moyai/compute/internal/taskrecord"
 )
 
@@ -113,26 +110,17 @@ func layOut(run compute.Run, who identity) error {
 	return nil
 }
 
-// helper is a supervisor that is being talked to.
-type helper struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-	pipe io.Closer // of out
-	gone chan struct{}
-}
-
 // begin lets a supervisor make the container, records the task, and only then lets
 // the program's first instruction happen.
 func (r *Runtime) begin(ctx context.Context, run compute.Run, limits compute.Limits, job stand.Job) (*task, error) {
-	h, err := r.spawn(run)
+	h, err := supervised.Start(exec.Command(r.config.Supervisor), filepath.Join(run.Dir, stand.Log), 0)
 	if err != nil {
 		return nil, err
 	}
 	// From here on a helper that is hung up on undoes what it did.
 	ctx, cancel := context.WithTimeout(ctx, r.config.StartTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, h.hangUp)
+	stop := context.AfterFunc(ctx, h.HangUp)
 	defer stop()
 	fail := func(err error) (*task, error) {
 		r.abandon(h, job.Name)
@@ -141,16 +129,12 @@ func (r *Runtime) begin(ctx context.Context, run compute.Run, limits compute.Lim
 		}
 		return nil, err
 	}
-	words, err := json.Marshal(job)
-	if err != nil {
-		return fail(unavailable("describe the task", err))
-	}
-	if err := h.say(append(words, '\n')); err != nil {
+	if _, err := h.Create(job); err != nil {
 		return fail(err)
 	}
 	now := time.Now()
 	s := &state{ID: run.ID, Docker: job.Name, Lock: job.TaskLock, Start: taskrecord.Now(), Limits: limits}
-	if s.Process, err = taskrecord.Identify(h.cmd.Process.Pid); err != nil {
+	if s.Process, err = taskrecord.Identify(h.PID()); err != nil {
 		return fail(unavailable("identify the supervisor", err))
 	}
 	pidfd, err := unix.PidfdOpen(s.PID, 0)
@@ -161,78 +145,19 @@ func (r *Runtime) begin(ctx context.Context, run compute.Run, limits compute.Lim
 		unix.Close(pidfd)
 		return fail(err)
 	}
-	if err := h.say([]byte(stand.Go)); err != nil {
+	if err := h.Go(); err != nil {
 		t, err := fail(err)
 		unix.Close(pidfd)
 		_ = os.Remove(filepath.Join(run.Dir, stand.StateFile)) // it did not run, or was ended
 		return t, err
 	}
-	h.hangUp()
+	h.HangUp()
 	return r.adopt(run, s, now, pidfd), nil
 }
 
-// spawn starts a supervisor in a session of its own.
-func (r *Runtime) spawn(run compute.Run) (*helper, error) {
-	log, err := os.OpenFile(filepath.Join(run.Dir, stand.Log), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return nil, unavailable("start a supervisor", err)
-	}
-	defer log.Close()
-	cmd := exec.Command(r.config.Supervisor)
-	cmd.Stderr, cmd.Dir = log, "/"
-	cmd.Env = []string{"GOMAXPROCS=2"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	in, inErr := cmd.StdinPipe()
-	out, outErr := cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr); err != nil {
-		return nil, unavailable("start a supervisor", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, unavailable("start a supervisor", err)
-	}
-	h := &helper{cmd: cmd, in: in, out: bufio.NewReader(out), pipe: out, gone: make(chan struct{})}
-	go func() {
-		_, _ = cmd.Process.Wait() // not cmd.Wait, which would close the pipe under a reader
-		close(h.gone)
-	}()
-	return h, nil
-}
-
-// say sends words and waits for the answer.
-func (h *helper) say(words []byte) error {
-	var r stand.Reply
-	_, err := h.in.Write(words)
-	var line []byte
-	if err == nil {
-		line, err = h.out.ReadBytes('\n') // it is our own program that answers
-	}
-	if err == nil {
-		err = json.Unmarshal(line, &r)
-	}
-	if err != nil {
-		return unavailable("the supervisor ended before it answered", err)
-	}
-	if r.Error != "" {
-		return fmt.Errorf("%w: start the container: %s", compute.ErrUnavailable, r.Error)
-	}
-	return nil
-}
-
-func (h *helper) hangUp() {
-	_ = h.in.Close()
-	_ = h.pipe.Close()
-}
-
 // abandon sees to it that nothing is left of a container that was not to be.
-func (r *Runtime) abandon(h *helper, name string) {
-	h.hangUp()
-	_ = h.cmd.Process.Signal(syscall.SIGTERM) // if it had begun to run
-	select {
-	case <-h.gone:
-	case <-time.After(stopSlack):
-		_ = h.cmd.Process.Kill()
-		<-h.gone
-	}
+func (r *Runtime) abandon(h *supervised.Supervisor, name string) {
+	h.Abandon(stopSlack)
 	// It has undone its work, unless it was killed.
 	ctx, cancel := context.WithTimeout(context.Background(), stopSlack)
 	defer cancel()

@@ -99,14 +99,3 @@ func (j *Job) limits() compute.Limits {
 
 // CgroupParent holds all containers, whoever started them.
 const CgroupParent = "/moyai/"
-
-// Reply is the supervisor's answer, one line of JSON: after the container was
-// created, and again after it was started.
-type Reply struct {
-	Error string // empty: it worked
-	PID   int    // of the container's first process, as the host counts
-}
-
-// Go is what the caller says between the two replies, once its record is
-// written.
-const Go = "go\n"

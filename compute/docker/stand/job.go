@@ -42,15 +42,6 @@ type Job struct {
 	HostConfig *container.HostConfig
 }
 
-// Reply is the supervisor's answer, one line of JSON: after the container was
-// created, and again after it was started.
-type Reply struct {
-	Error string // empty: it worked
-}
-
-// Go is what the caller says between the two replies, once its record is written.
-const Go = "go\n"
-
 // Elsewhere says that Docker has a machine of its own. What a container has open there,
 // and so what it takes of the disk, is not to be seen from here.
 const Elsewhere = "this Docker runs its containers in a machine of its own (as Docker Desktop does), where what they write cannot be measured: run dockerd on this machine"

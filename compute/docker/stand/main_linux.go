@@ -22,6 +22,7 @@ import (
 	"github.com/moyai-network/moyai/compute/internal/fault"
 	"github.com/moyai-network/moyai/compute/internal/filelock"
 	"github.com/moyai-network/moyai/compute/internal/outdir"
+	"github.com/moyai-network/moyai/compute/internal/supervised"
 	"github.com/moyai-network/moyai/compute/internal/tasklog"
 	"github.com/moyai-network/moyai/internal/steady"
 )
@@ -81,45 +82,22 @@ func stand(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read the job: %w", err)
 	}
 	err = s.create()
-	if err = errors.Join(err, reply(out, err)); err != nil {
+	if err = errors.Join(err, supervised.Answer(out, 0, err)); err != nil {
 		s.undo()
 		return err
 	}
-	if line, err := words.ReadString('\n'); err != nil || line != Go {
+	if line, err := words.ReadString('\n'); err != nil || line != supervised.Go {
 		s.undo()
 		return errors.New("the caller went away before the container was to start")
 	}
 	if err := s.start(); err != nil {
 		s.undo()
-		_ = reply(out, err)
+		_ = supervised.Answer(out, 0, err)
 		return err
 	}
-	_ = reply(out, nil) // who does not listen will recover the task
-	quiet()
+	_ = supervised.Answer(out, 0, nil) // who does not listen will recover the task
+	supervised.Quiet()
 	return s.account(s.watch(signals))
-}
-
-func reply(w io.Writer, err error) error {
-	var r Reply
-	if err != nil {
-		r.Error = err.Error()
-	}
-	b, err := json.Marshal(r)
-	if err == nil {
-		_, err = w.Write(append(b, '\n'))
-	}
-	return err
-}
-
-// quiet lets go of the pipes to the caller.
-func quiet() {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return
-	}
-	defer null.Close()
-	_ = unix.Dup2(int(null.Fd()), 0)
-	_ = unix.Dup2(int(null.Fd()), 1)
 }
 
 // create makes everything but the program's first instruction.
